@@ -1,0 +1,1 @@
+"""A hospital's side: its images, its policy, its ledger, its training."""

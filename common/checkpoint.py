@@ -1,0 +1,112 @@
+"""Models and checkpoints on disk: safetensors and JSON, replaced atomically, with a checksum.
+
+A file of tensors is written under a new name and synced before the JSON that names it replaces
+the old one, so that at every moment the JSON on disk names a complete file. No pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from common.errors import CheckpointError
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+def write_tensors(
+    folder: Path, name: str, tensors: Tensors, facts: Mapping[str, Any], *, versioned: bool = False
+) -> None:
+    """Write ``name.json`` and the tensors that it names, atomically.
+
+    Args:
+        folder: where to write; made if missing.
+        name: stem of the JSON and of the tensors' file.
+        tensors: float32 arrays by name.
+        facts: whatever JSON can hold; stored beside the file's name and SHA-256.
+        versioned: put the start of the checksum into the tensors' name, so that a new version
+            never overwrites the one that the JSON on disk still names.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
+    digest = hashlib.sha256(data).hexdigest()
+    file = f"{name}-{digest[:12]}.safetensors" if versioned else f"{name}.safetensors"
+    write_bytes(folder / file, data)
+    write_json(folder / f"{name}.json", {**facts, "tensors": file, "sha256": digest})
+    for old in folder.glob(f"{name}-*.safetensors"):
+        if old.name != file:
+            old.unlink()
+
+
+def read_tensors(folder: Path, name: str) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote, checksum first.
+
+    Raises:
+        CheckpointError: naming the file that is missing, damaged or not ours.
+    """
+    path = folder / f"{name}.json"
+    facts = read_json(path)
+    try:
+        file = folder / Path(facts["tensors"]).name
+        data = file.read_bytes()
+        if hashlib.sha256(data).hexdigest() != facts["sha256"]:
+            raise CheckpointError(f"{file}: damaged, its SHA-256 is not the one in {path}")
+        return load(data), facts
+    except KeyError as error:
+        raise CheckpointError(f"{path}: expected a key {error}") from error
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: its tensors cannot be read: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: naming the file, where it is missing or holds anything else.
+    """
+    try:
+        facts = json.loads(path.read_text())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: expected JSON: {error}") from error
+    if not isinstance(facts, dict):
+        raise CheckpointError(f"{path}: expected a JSON object")
+    return facts
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Replace ``path`` atomically; NaN is refused, since JSON has none."""
+    write_bytes(path, (json.dumps(facts, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write under a temporary name, sync, then replace ``path`` and sync its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

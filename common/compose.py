@@ -1,0 +1,158 @@
+"""From command-line overrides to typed settings, with Hydra's compose API.
+
+Hydra composes the groups under ``conf/``; this module is the last place that sees an OmegaConf
+object. ``hydra.main`` is not used: it exits 1 on a wrong setting, leaves ``outputs/`` behind, and
+lets ``+privacy.epsilonn=3`` add a key that nothing reads.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from common.config import Settings, check_settings
+from common.errors import SettingsError
+from common.schema import build, mutable_twin, suggest
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+def load_settings(overrides: Sequence[str]) -> Settings:
+    """Compose the settings of one run.
+
+    Raises:
+        SettingsError: naming every unknown key and choice, or every wrong value, together.
+    """
+    parsed = parse_overrides(overrides)
+    sweeps = [o.input_line for o in parsed if o.is_sweep_override()]
+    if sweeps:
+        raise SettingsError(f"{', '.join(map(str, sweeps))}: several values make a sweep; add -m")
+    return _compose(overrides)
+
+
+def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """Expand ``a=1,2 b=3`` into ``[[a=1, b=3], [a=2, b=3]]``, by Hydra's override grammar."""
+    axes: list[list[str]] = []
+    for override in parse_overrides(overrides):
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            axes.append([str(override.input_line)])
+    return [list(job) for job in itertools.product(*axes)]
+
+
+def settings_from_plain(values: object) -> Settings:
+    """Build and check settings from plain values, such as a run's own ``config.yaml``."""
+    settings = build(Settings, values)
+    problems = check_settings(settings)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Parse overrides and check every key and every group's choice, reporting all together."""
+    parser = OverridesParser.create()
+    parsed: list[Override] = []
+    problems: list[str] = []
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            problems.append(f"'{text}' is not key=value ({str(error).splitlines()[0]})")
+            continue
+        problems += _check_override(override)
+        parsed.append(override)
+    if problems:
+        raise SettingsError(problems)
+    return parsed
+
+
+def group_choices() -> dict[str, list[str]]:
+    """Every Hydra group with its choices."""
+    return {
+        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+        for folder in sorted(CONF.iterdir())
+        if folder.is_dir() and any(folder.glob("*.yaml"))
+    }
+
+
+def _check_override(override: Override) -> list[str]:
+    text, key = str(override.input_line), override.key_or_group
+    if text[:1] in "+~":
+        return [f"'{text}': settings are fixed, so '+', '++' and '~' are refused; write key=value"]
+    groups = group_choices()
+    if key in groups:
+        values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+        return [
+            f"{key}={value}: unknown choice{suggest(str(value), groups[key])}"
+            for value in values
+            if str(value) not in groups[key]
+        ]
+    return _check_key(key, Settings)
+
+
+def _check_key(key: str, cls: type) -> list[str]:
+    """Follow a dotted key down the schema; a mapping's own keys are free."""
+    path: list[str] = []
+    current: Any = cls
+    for part in key.split("."):
+        known = [f.name for f in fields(current)]
+        if part not in known:
+            place = f" under '{'.'.join(path)}'" if path else ""
+            extra = group_choices().keys() if not path else ()
+            return [f"unknown setting '{key}': no '{part}'{place}{suggest(part, {*known, *extra})}"]
+        path.append(part)
+        hint = get_type_hints(current)[part]
+        if not is_dataclass(hint):
+            return []
+        current = hint
+    return [f"'{key}' is a group without choices of its own; set one of its keys"]
+
+
+def _compose(overrides: Sequence[str]) -> Settings:
+    ConfigStore.instance().store(name="schema", node=mutable_twin(Settings))
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+            composed = compose(config_name="config", overrides=list(overrides))
+        values = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(_first_lines(error)) from error
+    return settings_from_plain(values)
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines()[:2])
+
+
+def as_overrides(values: Mapping[str, object]) -> list[str]:
+    """Write plain values as overrides, for callers in Python."""
+    return [f"{key}={_literal(value)}" for key, value in values.items()]
+
+
+def _literal(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{k}:{_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, Iterable):
+        return "[" + ",".join(_literal(item) for item in value) + "]"
+    return str(value)

@@ -1,0 +1,85 @@
+"""A table's label text to a row of zeros and ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config import SourceSettings, TaskSettings
+from common.errors import DataError
+from common.schema import suggest
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """Translates one site's label texts into the shared classes.
+
+    A label goes through the site's ``label_map`` first. The ``negative_label`` of a multi-label
+    list stands for none of the classes. A label that is neither is refused by name.
+    """
+
+    classes: tuple[str, ...]
+    separator: str | None
+    negative_label: str | None
+    label_map: Mapping[str, str]
+
+    @staticmethod
+    def of(source: SourceSettings, task: TaskSettings, classes: tuple[str, ...]) -> LabelReader:
+        separator = source.label_separator if is_multi_label(source, task) else None
+        if is_multi_label(source, task) and separator is None:
+            separator = "|"
+        return LabelReader(classes, separator, task.negative_label, source.label_map)
+
+    def names(self, text: str) -> list[str]:
+        """The shared names in one cell; empty where the cell means none of the classes."""
+        words = text.split(self.separator) if self.separator else [text]
+        named = [self.label_map.get(word.strip(), word.strip()) for word in words]
+        if self.separator is None:
+            return named
+        return [name for name in named if name and name != self.negative_label]
+
+    def encode(self, texts: Iterable[str]) -> NDArray[np.float32]:
+        """Encode n cells as float32 (n, K).
+
+        Raises:
+            DataError: naming every label outside the classes, with how often it stands there.
+        """
+        rows = [self.names(text) for text in texts]
+        unknown: dict[str, int] = {}
+        for row in rows:
+            for name in row:
+                if name not in self.classes:
+                    unknown[name] = unknown.get(name, 0) + 1
+        if unknown:
+            raise DataError(self._refusal(unknown))
+        labels = np.zeros((len(rows), len(self.classes)), dtype=np.float32)
+        index = {name: k for k, name in enumerate(self.classes)}
+        for i, row in enumerate(rows):
+            for name in row:
+                labels[i, index[name]] = 1.0
+        return labels
+
+    def _refusal(self, unknown: Mapping[str, int]) -> str:
+        lines = [
+            f"label '{name}' ({count} rows) is not in data.classes{suggest(name, self.classes)}"
+            for name, count in sorted(unknown.items())
+        ]
+        return "\n".join([*lines, "translate a site's own labels with data.label_map"])
+
+
+def is_multi_label(source: SourceSettings, task: TaskSettings) -> bool:
+    """Several labels an image: as the task says, else where the table has a separator."""
+    if task.multi_label is not None:
+        return task.multi_label
+    return source.label_separator is not None
+
+
+def derive_classes(
+    texts: Iterable[str], source: SourceSettings, task: TaskSettings
+) -> tuple[str, ...]:
+    """Sorted names that stand in the labels: for a simulation only, since it reads every site."""
+    reader = LabelReader.of(source, task, ())
+    return tuple(sorted({name for text in texts for name in reader.names(text)}))

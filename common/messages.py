@@ -1,0 +1,281 @@
+"""What crosses the wire: typed requests and answers, packed into Flower's records and back.
+
+Flower's ``RecordDict`` carries arrays, scalars and texts. Each class here owns one message: its
+``pack`` writes exactly the fields listed, its ``unpack`` checks them and nothing else is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from numpy.typing import NDArray
+
+from common.config import Experiment
+from common.data.split import Part
+from common.errors import MessageError, ModelError, wire_codes
+from common.metrics import Counts
+from common.parameters import Arrays, from_record, to_record
+
+MAX_WEIGHT = 10_000_000
+"""Largest ``num-examples`` that is believed."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What every request says: which run, which round, and the whole experiment as one text."""
+
+    run_id: str
+    server_round: int
+    experiment: Experiment
+
+    def pack(self) -> RecordDict:
+        config = ConfigRecord(
+            {
+                "run-id": self.run_id,
+                "server-round": self.server_round,
+                "experiment": self.experiment.to_yaml(),
+            }
+        )
+        return RecordDict({"config": config})
+
+    @staticmethod
+    def unpack(content: RecordDict) -> Request:
+        config = _config(content)
+        experiment = Experiment.from_yaml(_text(config, "experiment", limit=100_000))
+        return Request(_text(config, "run-id"), _whole(config, "server-round"), experiment)
+
+
+@dataclass(frozen=True)
+class TrainRequest(Request):
+    """The model to train from."""
+
+    arrays: Arrays
+
+    def pack(self) -> RecordDict:
+        content = super().pack()
+        content["arrays"] = to_record(self.arrays)
+        return content
+
+    @staticmethod
+    def unpack(content: RecordDict) -> TrainRequest:
+        head = Request.unpack(content)
+        return TrainRequest(head.run_id, head.server_round, head.experiment, _arrays(content))
+
+
+@dataclass(frozen=True)
+class EvaluateRequest(TrainRequest):
+    """The model to score, and the part of the site's patients to score it on."""
+
+    part: Part
+
+    def pack(self) -> RecordDict:
+        content = super().pack()
+        content.config_records["config"]["part"] = self.part
+        return content
+
+    @staticmethod
+    def unpack(content: RecordDict) -> EvaluateRequest:
+        head = TrainRequest.unpack(content)
+        part = _text(_config(content), "part")
+        if part not in ("train", "validation", "test"):
+            raise MessageError(f"part: expected train, validation or test, got '{part}'")
+        return EvaluateRequest(
+            head.run_id,
+            head.server_round,
+            head.experiment,
+            head.arrays,
+            part,  # type: ignore[arg-type]
+        )
+
+
+@dataclass(frozen=True)
+class PrivacyStatement:
+    """What a site's ledger says: each figure follows from public constants and recorded steps."""
+
+    epsilon_run: float
+    epsilon: float
+    delta: float
+    unit: str
+    adjacency: str
+    accountant: str
+    noise_multiplier: float
+    sample_rate: float
+    steps: int
+    max_grad_norm: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What every answer says: from which site, for which run and round."""
+
+    site: str
+    run_id: str
+    server_round: int
+
+    def pack(self) -> RecordDict:
+        config = ConfigRecord(
+            {"site": self.site, "run-id": self.run_id, "server-round": self.server_round}
+        )
+        return RecordDict({"config": config})
+
+    @staticmethod
+    def unpack(content: RecordDict) -> Answer:
+        """Read an answer's head.
+
+        Raises:
+            MessageError: where it is malformed, or where the site refused (with its code).
+        """
+        config = _config(content)
+        if "refusal" in config:
+            code = _text(config, "refusal")
+            raise MessageError(f"refused: {code if code in wire_codes() else 'unknown code'}")
+        return Answer(_text(config, "site"), _text(config, "run-id"), _whole(config, "server-round"))
+
+
+@dataclass(frozen=True)
+class Description(Answer):
+    """Who a site is, and what this run would cost it: all of it public or planned."""
+
+    public_patients: int
+    privacy: PrivacyStatement | None
+    """The plan's price: ``steps`` and ``epsilon_run`` are the whole run's."""
+
+    def pack(self) -> RecordDict:
+        content = super().pack()
+        content.config_records["config"]["public-patients"] = self.public_patients
+        _pack_statement(content, self.privacy)
+        return content
+
+    @staticmethod
+    def unpack(content: RecordDict) -> Description:
+        head = Answer.unpack(content)
+        public = _whole(_config(content), "public-patients")
+        statement = _unpack_statement(content)
+        return Description(head.site, head.run_id, head.server_round, public, statement)
+
+
+@dataclass(frozen=True)
+class TrainAnswer(Answer):
+    """The trained model, and the weight it should have."""
+
+    arrays: Arrays
+    num_examples: float
+    """Flower's name for the aggregation weight: a public constant under privacy."""
+
+    def pack(self) -> RecordDict:
+        content = super().pack()
+        content["arrays"] = to_record(self.arrays)
+        content["metrics"] = MetricRecord({"num-examples": float(self.num_examples)})
+        return content
+
+    @staticmethod
+    def unpack(content: RecordDict) -> TrainAnswer:
+        head = Answer.unpack(content)
+        metrics = content.metric_records.get("metrics")
+        weight = metrics.get("num-examples") if metrics is not None else None
+        if not isinstance(weight, (int, float)) or not math.isfinite(weight) or not 0 < weight <= MAX_WEIGHT:
+            raise MessageError(f"num-examples: expected above 0, at most {MAX_WEIGHT}, got {weight}")
+        return TrainAnswer(head.site, head.run_id, head.server_round, _arrays(content), float(weight))
+
+
+@dataclass(frozen=True)
+class EvaluateAnswer(Answer):
+    """Mergeable counts, and with the test part what the ledger says."""
+
+    counts: Counts | None
+    """``None`` where the site has no patient in that part, or releases no metrics."""
+    privacy: PrivacyStatement | None
+
+    def pack(self) -> RecordDict:
+        content = super().pack()
+        if self.counts is not None:
+            content["counts"] = to_record(self.counts.to_arrays())
+        _pack_statement(content, self.privacy)
+        return content
+
+    @staticmethod
+    def unpack(  # type: ignore[override]  # the shapes expected are the experiment's
+        content: RecordDict, num_classes: int, multi_label: bool
+    ) -> EvaluateAnswer:
+        head = Answer.unpack(content)
+        counts = None
+        if "counts" in content.array_records:
+            arrays = _read(content.array_records["counts"])
+            counts = Counts.from_arrays(arrays, num_classes, multi_label)
+        statement = _unpack_statement(content)
+        return EvaluateAnswer(head.site, head.run_id, head.server_round, counts, statement)
+
+
+def pack_refusal(code: str) -> RecordDict:
+    """An answer that says no: a code of the fixed list, never a text of the site's."""
+    return RecordDict({"config": ConfigRecord({"refusal": code})})
+
+
+def payload_bytes(content: RecordDict) -> int:
+    """Bytes of the arrays in a message, which is nearly all of it."""
+    return sum(len(a.data) for record in content.array_records.values() for a in record.values())
+
+
+def _pack_statement(content: RecordDict, statement: PrivacyStatement | None) -> None:
+    if statement is not None:
+        content["privacy"] = ConfigRecord(dict(vars(statement)))
+
+
+def _unpack_statement(content: RecordDict) -> PrivacyStatement | None:
+    record = content.config_records.get("privacy")
+    if record is None:
+        return None
+    values: dict[str, Any] = {}
+    for field in fields(PrivacyStatement):
+        value = record.get(field.name)
+        kind = {"float": (float, int), "int": int, "str": str}[str(field.type)]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise MessageError(f"privacy: expected '{field.name}', a {field.type}")
+        if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
+            raise MessageError(f"privacy: '{field.name}' is negative or not finite")
+        values[field.name] = value
+    return PrivacyStatement(**values)
+
+
+def _config(content: RecordDict) -> ConfigRecord:
+    if "config" not in content.config_records:
+        raise MessageError("expected a record 'config', and there is none")
+    return content.config_records["config"]
+
+
+def _text(config: Mapping[str, Any], key: str, limit: int = 200) -> str:
+    value = config.get(key)
+    if not isinstance(value, str) or not 0 < len(value) <= limit:
+        raise MessageError(f"'{key}': expected a text of 1 to {limit} characters")
+    return value
+
+
+def _whole(config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MessageError(f"'{key}': expected a whole number, at least 0")
+    return value
+
+
+def _arrays(content: RecordDict) -> Arrays:
+    if "arrays" not in content.array_records:
+        raise MessageError("expected a record 'arrays', and there is none")
+    return {k: _float32(k, v) for k, v in _read(content.array_records["arrays"]).items()}
+
+
+def _read(record: ArrayRecord) -> dict[str, NDArray[Any]]:
+    try:
+        return from_record(record)
+    except ModelError as error:
+        raise MessageError(str(error)) from error
+
+
+def _float32(name: str, value: NDArray[Any]) -> NDArray[np.float32]:
+    if value.dtype != np.float32:
+        raise MessageError(f"array '{name}' has dtype {value.dtype}, expected float32")
+    return value

@@ -1,0 +1,1 @@
+"""Accounting and calibration: pure functions of public constants."""

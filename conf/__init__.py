@@ -1,0 +1,1 @@
+"""Hydra groups, shipped as package data; this package holds no code."""

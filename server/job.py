@@ -1,0 +1,83 @@
+"""What one run is, for the server: settings in, an outcome out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from common.config import Experiment
+from common.messages import Description, PrivacyStatement
+from common.metrics import Counts
+from server.strategies import Models
+
+
+class Progress(Protocol):
+    """Is told of each step as it happens."""
+
+    def described(self, descriptions: Mapping[str, Description]) -> None:
+        """The sites are known."""
+
+    def round_done(self, line: Mapping[str, Any]) -> None:
+        """A round ended; ``line`` is what ``rounds.jsonl`` got."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def described(self, descriptions: Mapping[str, Description]) -> None: ...
+
+    def round_done(self, line: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one experiment.
+
+    Attributes:
+        experiment: what is sent to every site.
+        run_id: names the run in every message and ledger.
+        num_sites: nodes to wait for before round 1.
+        output_dir: where ``rounds.jsonl`` and ``checkpoint/`` go.
+        evaluate_every: rounds between two evaluations on the validation part.
+        quorum: least answers for a round to be applied; ``None`` means more than half.
+        resume: go on from the last committed round.
+        wait_seconds: how long to wait for the nodes.
+        progress: is told of each step.
+    """
+
+    experiment: Experiment
+    run_id: str
+    num_sites: int
+    output_dir: Path
+    evaluate_every: int = 1
+    quorum: int | None = None
+    resume: bool = False
+    wait_seconds: float = 120.0
+    progress: Progress = field(default_factory=Silent)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind.
+
+    Attributes:
+        descriptions: each site's own, by name.
+        models: the final models by name.
+        test_counts: model name to site name to counts on the site's test patients.
+        statements: what each site's ledger says; empty without privacy.
+        rounds_applied: how many of the planned rounds were.
+        bytes_down: payload sent to sites.
+        bytes_up: payload received.
+        train_seconds: wall time of the rounds.
+    """
+
+    descriptions: Mapping[str, Description]
+    models: Models
+    test_counts: Mapping[str, Mapping[str, Counts]]
+    statements: Mapping[str, PrivacyStatement]
+    rounds_applied: int
+    bytes_down: int
+    bytes_up: int
+    train_seconds: float

@@ -1,0 +1,115 @@
+"""From an outcome to ``result.json`` and the model's files."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from common.checkpoint import write_json, write_tensors
+from common.data.transforms import MEAN, STD
+from common.errors import IncompleteRunError
+from common.metrics import figures
+from common.parameters import count_parameters
+from common.schema import to_plain
+from server.job import Job, Outcome
+from server.rounds import pool
+
+SCHEMA = 1
+
+
+def build_result(
+    job: Job, outcome: Outcome, site_facts: Mapping[str, Mapping[str, Any]], total_seconds: float
+) -> dict[str, Any]:
+    """Everything that is known of a finished run, ready for JSON.
+
+    Args:
+        job: the run.
+        outcome: what it left behind.
+        site_facts: more on each site by name, such as the counts that only a simulation knows.
+        total_seconds: wall time of the whole command.
+    """
+    experiment = job.experiment
+    first = next(iter(outcome.models.values()))
+    by_model = {name: _model_metrics(job, outcome, name) for name in outcome.models}
+    shared = next(iter(by_model.values())) if len(by_model) == 1 else None
+    return {
+        "schema": SCHEMA,
+        "run_id": job.run_id,
+        "seed": experiment.seed,
+        "experiment": experiment.name,
+        "versions": versions(),
+        "seconds": {"total": round(total_seconds, 2), "train": round(outcome.train_seconds, 2)},
+        "model": {
+            "name": experiment.model.name,
+            "parameters": count_parameters(first),
+            "classes": list(experiment.classes),
+        },
+        "sites": [
+            {
+                "name": site,
+                **site_facts.get(site, {}),
+                "privacy": to_plain(outcome.statements[site]) if site in outcome.statements else None,
+                "metrics": shared["sites"].get(site) if shared else by_model[site]["sites"].get(site),
+            }
+            for site in outcome.descriptions
+        ],
+        "metrics": shared["pooled"] if shared else None,
+        "local_metrics": None if shared else {name: m["pooled"] for name, m in by_model.items()},
+        "rounds": outcome.rounds_applied,
+        "bytes": {"down": outcome.bytes_down, "up": outcome.bytes_up},
+    }
+
+
+def write_model(job: Job, outcome: Outcome) -> None:
+    """Write ``model.safetensors`` and ``model.json`` (one pair a site where models are local)."""
+    experiment = job.experiment
+    for name, arrays in outcome.models.items():
+        stem = "model" if len(outcome.models) == 1 else f"model-{name}"
+        facts = {
+            "schema": SCHEMA,
+            "run_id": job.run_id,
+            "model": to_plain(experiment.model),
+            "classes": list(experiment.classes),
+            "multi_label": experiment.multi_label,
+            "negative_label": experiment.data.negative_label,
+            "image_size": experiment.data.image_size,
+            "channels": experiment.data.channels,
+            "normalisation": {"mean": MEAN, "std": STD, "range": [0, 1]},
+        }
+        write_tensors(job.output_dir, stem, arrays, facts)
+
+
+def write_outcome(job: Job, outcome: Outcome) -> None:
+    """Write model and result of a run whose server knows no more than its messages.
+
+    Raises:
+        IncompleteRunError: afterwards, where not every round was applied.
+    """
+    write_model(job, outcome)
+    write_json(job.output_dir / "result.json", build_result(job, outcome, {}, outcome.train_seconds))
+    check_complete(job, outcome)
+
+
+def check_complete(job: Job, outcome: Outcome) -> None:
+    if outcome.rounds_applied < job.experiment.rounds:
+        raise IncompleteRunError(
+            f"{outcome.rounds_applied} of {job.experiment.rounds} rounds were applied; "
+            f"{job.output_dir / 'rounds.jsonl'} says why the others were not"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    packages = ("fedrounds", "flwr", "torch", "torchvision", "opacus", "numpy", "pydicom")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _model_metrics(job: Job, outcome: Outcome, model: str) -> dict[str, Any]:
+    counts = outcome.test_counts[model]
+    classes = job.experiment.classes
+    return {
+        "pooled": figures(pool(counts, job), classes),
+        "sites": {site: figures(c, classes) for site, c in counts.items()},
+    }

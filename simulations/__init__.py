@@ -1,0 +1,1 @@
+"""Everything on one machine: phantom hospitals, engines, experiments, reports."""

@@ -1,0 +1,135 @@
+"""What a person sees while a simulation runs: live on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from common.config import Settings
+from common.messages import Description
+
+
+def privacy_line(settings: Settings) -> str:
+    """The first line of a run: what is promised, or that nothing is."""
+    privacy = settings.privacy
+    if not privacy.enabled:
+        return "privacy: none (no differential privacy; the result says so)"
+    unit = settings.data.unit_name if privacy.unit == "patient" else privacy.unit
+    target = f"ε ≤ {privacy.epsilon:g}" if privacy.epsilon is not None else "ε as spent"
+    sigma = "" if privacy.noise_multiplier is None else f", σ = {privacy.noise_multiplier:g}"
+    return (
+        f"privacy: {target} at δ = {privacy.delta:g} for each {unit} at each site{sigma} "
+        f"(add-or-remove-one, {privacy.accountant})"
+    )
+
+
+class ConsoleProgress:
+    """Tells rounds as they end; a context manager, since a live bar must be put away."""
+
+    def __init__(self, console: Console, rounds: int, done: int = 0) -> None:
+        self._console = console
+        self._rounds = rounds
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            self._bar = Progress(*columns, console=console)
+            self._task = self._bar.add_task("rounds", total=rounds, completed=done, note="starting")
+
+    def __enter__(self) -> ConsoleProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def described(self, descriptions: Mapping[str, Description]) -> None:
+        for site, description in descriptions.items():
+            plan = description.privacy
+            if plan is not None:
+                self._console.print(
+                    f"  {site}: σ={plan.noise_multiplier:g} q={plan.sample_rate:.4f} "
+                    f"C={plan.max_grad_norm:g} for {plan.steps} steps plans ε={plan.epsilon_run:.3f}",
+                    highlight=False,
+                )
+
+    def round_done(self, line: Mapping[str, Any]) -> None:
+        note = _note(line)
+        for site, reason in line["refused"].items():
+            self._console.print(f"  round {line['round']}: {site} left out: {reason}", highlight=False)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=line["round"], note=note)
+        else:
+            text = f"round {line['round']}/{self._rounds} {note} {line['seconds']:.1f} s"
+            self._console.print(text, highlight=False)
+
+
+def print_result(console: Console, result: Mapping[str, Any]) -> None:
+    """The table of sites and the pooled figures of a finished run."""
+    table = Table(title=f"{result['experiment']}: {result['rounds']} rounds, seed {result['seed']}")
+    for heading in ("site", "train", "test", "macro AUROC", "ε (run)", "ε (life)", "guarantee"):
+        table.add_column(heading)
+    for site in result["sites"]:
+        privacy = site["privacy"]
+        metrics = site["metrics"]
+        unit = "patients"
+        table.add_row(
+            site["name"],
+            str(site.get(unit, {}).get("train", "")),
+            str(site.get(unit, {}).get("test", "")),
+            _interval(metrics["auroc_macro"]) if metrics else "none",
+            f"{privacy['epsilon_run']:.3f}" if privacy else "no privacy",
+            f"{privacy['epsilon']:.3f}" if privacy else "no privacy",
+            f"δ={privacy['delta']:g}, unit {privacy['unit']}, {privacy['adjacency']}, "
+            f"{privacy['accountant']}"
+            if privacy
+            else "",
+        )
+    console.print(table)
+    pooled = {"": result["metrics"]} if result["metrics"] else result["local_metrics"]
+    for name, metrics in pooled.items():
+        _print_metrics(console, name, metrics)
+
+
+def _print_metrics(console: Console, name: str, metrics: Mapping[str, Any]) -> None:
+    head = f"pooled test, model of {name}" if name else "pooled test"
+    supported = metrics["auroc_macro_supported"]
+    lines = [
+        f"{head}: macro AUROC {_interval(metrics['auroc_macro'])}",
+        f"over {', '.join(supported['support']['classes']) or 'no class'} (≥ "
+        f"{supported['min_positives']} positives) {_interval(supported)}",
+        f"balanced accuracy {_interval(metrics['balanced_accuracy'])}",
+    ]
+    if metrics["left_out"]:
+        lines.append(f"left out for want of support: {', '.join(metrics['left_out'])}")
+    if metrics["bin_error"] is not None:
+        lines.append(f"AUROC exact to ±{metrics['bin_error']:.1e} (score grid)")
+    console.print("; ".join(lines), highlight=False)
+
+
+def _note(line: Mapping[str, Any]) -> str:
+    if not line["applied"]:
+        return "not applied: too few answers"
+    if not line["validation"] or not line["validation"]["pooled"]:
+        return ""
+    value = line["validation"]["pooled"]["auroc_macro"]
+    return "" if value is None else f"validation AUROC {value:.3f}"
+
+
+def _interval(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None:
+        return "none"
+    if figure["low"] is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"

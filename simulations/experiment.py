@@ -1,0 +1,141 @@
+"""One experiment on this machine, end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from flwr.serverapp import ServerApp
+from rich.console import Console
+
+from common.checkpoint import write_json
+from common.config import Settings
+from common.errors import FedroundsError, IncompleteRunError
+from common.schema import to_plain
+from server.app import build_server_app
+from server.job import Job, Outcome
+from server.results import build_result, write_model
+from simulations.console import ConsoleProgress, print_result, privacy_line
+from simulations.flower import quiet_environment
+from simulations.report.page import write_report
+from simulations.run import Run
+from simulations.sites import Cohorts, prepare_cohorts, write_site_folders
+
+
+def simulate(run: Run, console: Console) -> dict[str, Any]:
+    """Run one experiment and write everything under its output folder.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        FedroundsError: with nothing written where the input was at fault.
+    """
+    started = time.monotonic()
+    quiet_environment()
+    settings, folder = run.settings, run.output_dir
+    console.print(privacy_line(settings), highlight=False)
+    cohorts = _prepare(settings, folder)
+    _describe(cohorts, console)
+    sites = write_site_folders(cohorts, folder / "sites")
+    config = yaml.safe_dump(to_plain(settings), sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
+    write_json(folder / "run.json", {"run_id": run.run_id})
+
+    result = _train(run, cohorts, sites, console, started)
+    for site in sites:
+        shutil.rmtree(site / "cache", ignore_errors=True)
+    print_result(console, result)
+    console.print(f"report: {folder / 'report.html'}", highlight=False)
+    return result
+
+
+def _train(
+    run: Run, cohorts: Cohorts, sites: list[Path], console: Console, started: float
+) -> dict[str, Any]:
+    settings, folder = run.settings, run.output_dir
+    outcomes: list[Outcome] = []
+    with ConsoleProgress(console, settings.rounds) as progress:
+        job = Job(
+            experiment=cohorts.experiment,
+            run_id=run.run_id,
+            num_sites=len(sites),
+            output_dir=folder,
+            evaluate_every=settings.evaluate_every,
+            quorum=settings.quorum,
+            resume=run.resume,
+            progress=progress,
+        )
+        try:
+            _engine(settings)(build_server_app(job, outcomes.append), sites)
+        except FedroundsError as error:
+            raise type(error)(_with_site_errors(str(error), sites)) from error
+    if not outcomes:
+        raise IncompleteRunError(f"the engine ended without a result; see {folder}")
+    outcome = outcomes[0]
+    write_model(job, outcome)
+    facts = {site.name: site.facts() for site in cohorts.sites}
+    result = build_result(job, outcome, facts, time.monotonic() - started)
+    result["simulation"] = cohorts.result_facts()
+    write_json(folder / "result.json", result)
+    write_report(folder)
+    return result
+
+
+def _engine(settings: Settings) -> Callable[[ServerApp, list[Path]], None]:
+    engine, threads = settings.engine, settings.threads
+    if engine.name == "ray":
+        from simulations.ray import run_in_ray
+
+        return lambda server_app, sites: run_in_ray(server_app, sites, engine, threads)
+    from simulations.inprocess import run_in_process
+
+    workers = engine.workers or max(1, (os.cpu_count() or 1) // threads)
+    return lambda server_app, sites: run_in_process(server_app, sites, workers)
+
+
+def _prepare(settings: Settings, folder: Path) -> Cohorts:
+    """Find and check the sites; where that fails, a folder made for phantom images goes again."""
+    is_new = not folder.exists()
+    try:
+        return prepare_cohorts(settings, folder)
+    except BaseException:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _describe(cohorts: Cohorts, console: Console) -> None:
+    unit = cohorts.experiment.data.unit_name
+    for site in cohorts.sites:
+        train, test = site.parts["train"], site.parts["test"]
+        console.print(
+            f"  {site.name}: {len(site.manifest)} images; {len(set(train.patients))} {unit}s train, "
+            f"{len(set(test.patients))} test",
+            highlight=False,
+        )
+    for warning in cohorts.warnings():
+        console.print(f"warning: {warning}", highlight=False)
+    shared = cohorts.shared_units()
+    if shared:
+        console.print(
+            f"warning: {len(shared)} {unit}s stand at two sites; the ε of both add for them",
+            highlight=False,
+        )
+
+
+def _with_site_errors(text: str, sites: list[Path]) -> str:
+    """A simulation may read what a real site keeps to itself: the text behind its code."""
+    lines = [text]
+    for site in sites:
+        path = site / "errors.jsonl"
+        if path.exists():
+            last = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+            lines.append(f"{site.name}: {last['text']}")
+    return "\n".join(lines)

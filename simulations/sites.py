@@ -1,0 +1,227 @@
+"""From one simulation's settings to a folder for each site, as a real hospital would have it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from client.site import Policy, Site, SiteSettings
+from common.config import Experiment, PrivacyTarget, Settings, SourceSettings, TaskSettings
+from common.data.labels import derive_classes, is_multi_label
+from common.data.manifest import Manifest
+from common.data.split import Part
+from common.data.table import read_manifest, read_rows, root_of
+from common.errors import DataError, OneClassError, SettingsError
+from common.schema import narrow, suggest, to_plain
+from simulations.hospitals import write_hospitals
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SimulatedSite:
+    """A site before its folder is written.
+
+    Attributes:
+        settings: what its ``site.yaml`` will hold.
+        manifest: its images.
+        parts: each part's manifest.
+    """
+
+    settings: SiteSettings
+    manifest: Manifest
+    parts: Mapping[Part, Manifest]
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    def facts(self) -> dict[str, dict[str, int]]:
+        """Exact numbers of patients and images by part: for a simulation's result only."""
+        return {
+            "patients": {part: len(set(m.patients)) for part, m in self.parts.items()},
+            "images": {part: len(m) for part, m in self.parts.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Cohorts:
+    """Every site of a simulation and the experiment that they share."""
+
+    experiment: Experiment
+    sites: tuple[SimulatedSite, ...]
+    classes_derived: bool
+    public_patients_derived: bool
+
+    def shared_units(self) -> list[str]:
+        """Ids that stand at two sites or more; each of those patients spends ε at both."""
+        seen = Counter(p for site in self.sites for p in set(site.manifest.patients))
+        return sorted(patient for patient, sites in seen.items() if sites > 1)
+
+    def warnings(self) -> list[str]:
+        """What is odd at one site alone: it trains, but some of its figures will be missing."""
+        lines = []
+        for site in self.sites:
+            if not len(site.parts["test"]):
+                lines.append(f"{site.name}: no test {self.experiment.data.unit_name}, so no metrics")
+            present = site.parts["train"].classes_present()
+            if len(present) < min(2, len(self.experiment.classes)):
+                lines.append(f"{site.name}: only one class to train on ({', '.join(present) or 'none'})")
+        return lines
+
+    def result_facts(self) -> dict[str, Any]:
+        """What the result says of the simulation itself."""
+        shared = self.shared_units()
+        return {
+            "simulation": True,
+            "exact_counts": True,
+            "released_metrics": "exact",
+            "classes_derived": self.classes_derived,
+            "public_patients_derived": self.public_patients_derived,
+            "units_at_two_sites": {"count": len(shared), "unit": self.experiment.data.unit_name},
+        }
+
+
+def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
+    """Find the sites, read their tables and check the pool; writes nothing but phantom images.
+
+    Args:
+        settings: the simulation's.
+        workspace: where phantom hospitals are written, under ``hospitals/``.
+
+    Raises:
+        DataError: naming what cannot be used.
+        SettingsError: where public counts do not fit the sites.
+    """
+    data = settings.data
+    if data.layout == "phantom" and data.root is None:
+        root = workspace / "hospitals"
+        if not (workspace / "config.yaml").exists():  # a run that goes on has them already
+            write_hospitals(root, settings.seed)
+        data = replace(data, root=str(root))
+    source = narrow(SourceSettings, data, root=str(root_of(data).resolve()))
+    sources = find_sources(source)
+    classes = data.classes or _derived(sources, data)
+    task = narrow(TaskSettings, data, classes=classes, multi_label=is_multi_label(source, data))
+    experiment = Experiment(
+        name=settings.experiment,
+        seed=settings.seed,
+        rounds=settings.rounds,
+        local_steps=settings.local_steps,
+        threads=settings.threads,
+        data=task,
+        model=settings.model,
+        strategy=settings.strategy,
+        privacy=narrow(PrivacyTarget, settings.privacy),
+    )
+    public = settings.privacy.public_patients
+    _check_public(public, list(sources))
+    sites = []
+    for name, own in sources.items():
+        manifest = read_manifest(own, task, classes)
+        sites.append(_site(name, own, manifest, experiment, public, settings.ledger_dir))
+    cohorts = Cohorts(experiment, tuple(sites), data.classes is None, public is None)
+    _check_pool(cohorts)
+    return cohorts
+
+
+def find_sources(source: SourceSettings) -> dict[str, SourceSettings]:
+    """Site name to that site's own source: by the site column, or each folder with the table."""
+    root = root_of(source)
+    if not root.is_dir():
+        raise DataError(f"data.root: expected a folder, and there is none at {root}")
+    if source.site_column is not None:
+        names = sorted({row[source.site_column] for row in read_rows(source)})
+        found = {name: replace(source, site_value=name) for name in names}
+    else:
+        found = {
+            folder.name: replace(source, root=str(folder))
+            for folder in sorted(root.iterdir())
+            if (folder / source.table).is_file()
+        }
+        if not found and (root / source.table).is_file():
+            found = {root.name: source}
+    if not found:
+        raise DataError(
+            f"data.root={root}: expected a folder a site, each with '{source.table}', or one such "
+            "table with data.site_column; found neither"
+        )
+    bad = [name for name in found if not _NAME.fullmatch(name)]
+    if bad:
+        raise DataError(
+            f"site names become folder names: expected letters, digits, '.', '_' and '-', got {bad}"
+        )
+    return found
+
+
+def write_site_folders(cohorts: Cohorts, folder: Path) -> list[Path]:
+    """Write ``folder/SITE/site.yaml`` for each site; from here on, a site is that folder alone."""
+    paths = []
+    for site in cohorts.sites:
+        path = folder / site.name
+        path.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(to_plain(site.settings), sort_keys=False)
+        (path / "site.yaml").write_text(text, encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def _site(
+    name: str,
+    source: SourceSettings,
+    manifest: Manifest,
+    experiment: Experiment,
+    public: int | Mapping[str, int] | None,
+    ledger_dir: str | None,
+) -> SimulatedSite:
+    opened = Site(Path(), SiteSettings(name, source))
+    rows = {part: opened.rows_of(manifest, part, experiment) for part in PARTS}
+    parts = {part: manifest.take(rows[part]) for part in PARTS}
+    if public is None:  # derived from the data: allowed in a simulation, which says so
+        declared = len(set(parts["train"].patients))
+    else:
+        declared = public if isinstance(public, int) else public[name]
+    policy = Policy(public_patients=max(1, declared), release_metrics="exact")
+    ledger = str(Path(ledger_dir).resolve() / name) if ledger_dir else None
+    return SimulatedSite(SiteSettings(name, source, policy, ledger), manifest, parts)
+
+
+def _derived(sources: Mapping[str, SourceSettings], task: TaskSettings) -> tuple[str, ...]:
+    texts = [r[s.label_column] for s in sources.values() for r in read_rows(s)]
+    return derive_classes(texts, next(iter(sources.values())), task)
+
+
+def _check_public(public: int | Mapping[str, int] | None, names: Sequence[str]) -> None:
+    if public is None or isinstance(public, int):
+        return
+    problems = [
+        f"privacy.public_patients: no count for the site '{name}'{suggest(name, public)}"
+        for name in names
+        if name not in public
+    ]
+    if problems:
+        raise SettingsError(problems)
+
+
+def _check_pool(cohorts: Cohorts) -> None:
+    """What no federation can do without: two classes to learn, and somebody to test on."""
+    experiment, sites = cohorts.experiment, cohorts.sites
+    present = {c for site in sites for c in site.manifest.classes_present()}
+    needed = 1 if experiment.multi_label else 2
+    if len(present) < needed:
+        raise OneClassError(
+            f"expected images of at least two classes over all sites, found {sorted(present) or 'none'}"
+        )
+    for part in ("train", "test"):
+        if not any(len(site.parts[part]) for site in sites):
+            raise DataError(
+                f"no {experiment.data.unit_name} of any site is in the {part} part; use more data, or "
+                "another data.test_fraction"
+            )
