@@ -28,8 +28,9 @@ from client.cohort import Cohort
 from client.disclosure import log_release
 from client.evaluation import evaluate
 from client.plan import reserved_plan, round_charge, statement_of_ledger, statement_of_plan
+from client.privacy.training import train_private
 from client.site import Site
-from client.training import train_plain, train_private
+from client.training import train_plain
 from common.errors import FedroundsError, SettingsError
 from common.messages import (
     Answer,
@@ -85,7 +86,9 @@ def handle_train(content: RecordDict, site: Site) -> TrainAnswer:
         charge = round_charge(site, plan, experiment, run_id)
         site.ledger().write_intent(run_id, server_round, charge)  # 3
         public = site.public_patients()
-        train_private(model, cohort, experiment, charge, plan.sample_rate * public, server_round)  # 4
+        train_private(
+            model, cohort, experiment, charge, plan.sample_rate * public, server_round
+        )  # 4
         weight = float(public)
         site.ledger().write_commit(run_id, server_round, charge)
     else:

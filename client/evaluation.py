@@ -28,9 +28,7 @@ def evaluate(model: nn.Module, cohort: Cohort, experiment: Experiment) -> Counts
             images, labels = cohort.batch(cohort.rows[start : start + BATCH])
             logits = model(normalise(images.to(target))).double().cpu()
             log_odds, log_probability = log_scores(logits, labels, experiment.multi_label)
-            total = total + count(
-                log_odds, log_probability, labels.numpy(), experiment.multi_label
-            )
+            total = total + count(log_odds, log_probability, labels.numpy(), experiment.multi_label)
     model.cpu()
     return total
 

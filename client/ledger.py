@@ -86,9 +86,13 @@ class Ledger:
 
     def history(self, run_id: str | None = None) -> list[Segment]:
         """Every step charged, of one run or of the ledger's whole life."""
-        where, values = ("kind = 'intent'", ()) if run_id is None else (
-            "kind = 'intent' AND run_id = ?",
-            (run_id,),
+        where, values = (
+            ("kind = 'intent'", ())
+            if run_id is None
+            else (
+                "kind = 'intent' AND run_id = ?",
+                (run_id,),
+            )
         )
         charges = self._charges(where, *values)
         return [Segment(c.sample_rate, c.noise_multiplier, c.steps) for c in charges]

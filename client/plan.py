@@ -78,7 +78,11 @@ def round_charge(site: Site, plan: Charge, experiment: Experiment, run_id: str) 
             f"{experiment.local_steps} more would pass its budget"
         )
     return Charge(
-        plan.unit, plan.sample_rate, plan.noise_multiplier, plan.max_grad_norm, experiment.local_steps
+        plan.unit,
+        plan.sample_rate,
+        plan.noise_multiplier,
+        plan.max_grad_norm,
+        experiment.local_steps,
     )
 
 

@@ -52,7 +52,7 @@ class Site:
     settings: SiteSettings
 
     @staticmethod
-    def open(folder: Path) -> Site:  # noqa: A003  # a site is opened, as a file is
+    def open(folder: Path) -> Site:  # a site is opened, as a file is
         """Read ``site.yaml``.
 
         Raises:
@@ -90,7 +90,7 @@ class Site:
         count = self.settings.policy.public_patients
         if count is None or count < 1:
             raise PolicyError(
-                f"policy.public_patients: expected this site's public count of patients, got {count}"
+                f"policy.public_patients: expected a public count of patients, got {count}"
             )
         return count
 

@@ -8,10 +8,10 @@ lets ``+privacy.epsilonn=3`` add a key that nothing reads.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -39,7 +39,11 @@ def load_settings(overrides: Sequence[str]) -> Settings:
     sweeps = [o.input_line for o in parsed if o.is_sweep_override()]
     if sweeps:
         raise SettingsError(f"{', '.join(map(str, sweeps))}: several values make a sweep; add -m")
-    return _compose(overrides)
+    free = [o for o in parsed if _mapping_path(o.key_or_group) is not None]
+    values = _compose([str(o.input_line) for o in parsed if o not in free])
+    for override in free:
+        _set(values, override)
+    return settings_from_plain(values)
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -96,7 +100,9 @@ def _check_override(override: Override) -> list[str]:
         return [f"'{text}': settings are fixed, so '+', '++' and '~' are refused; write key=value"]
     groups = group_choices()
     if key in groups:
-        values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+        values = (
+            override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+        )
         return [
             f"{key}={value}: unknown choice{suggest(str(value), groups[key])}"
             for value in values
@@ -123,7 +129,36 @@ def _check_key(key: str, cls: type) -> list[str]:
     return [f"'{key}' is a group without choices of its own; set one of its keys"]
 
 
-def _compose(overrides: Sequence[str]) -> Settings:
+def _mapping_path(key: str) -> list[str] | None:
+    """The path of a setting that is a mapping with free keys, such as ``data.label_map``."""
+    path: list[str] = []
+    current: Any = Settings
+    for part in key.split("."):
+        if not is_dataclass(current):
+            return None
+        current = get_type_hints(current).get(part)  # type: ignore[arg-type]
+        path.append(part)
+        if any(get_origin(hint) is Mapping for hint in (current, *get_args(current))):
+            return path
+    return None
+
+
+def _set(values: dict[str, Any], override: Override) -> None:
+    """Set a mapping as a whole, or one of its keys: Hydra itself only merges known keys."""
+    path = _mapping_path(override.key_or_group) or []
+    target = values
+    for part in path[:-1]:
+        target = target[part]
+    key = override.key_or_group[len(".".join(path)) + 1 :]
+    if not key:
+        target[path[-1]] = override.value()
+    elif isinstance(target[path[-1]], dict):
+        target[path[-1]][key] = override.value()
+    else:
+        target[path[-1]] = {key: override.value()}
+
+
+def _compose(overrides: Sequence[str]) -> dict[str, Any]:
     ConfigStore.instance().store(name="schema", node=mutable_twin(Settings))
     GlobalHydra.instance().clear()
     try:
@@ -132,27 +167,9 @@ def _compose(overrides: Sequence[str]) -> Settings:
         values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(_first_lines(error)) from error
-    return settings_from_plain(values)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def _first_lines(error: Exception) -> str:
     return " ".join(line.strip() for line in str(error).splitlines()[:2])
-
-
-def as_overrides(values: Mapping[str, object]) -> list[str]:
-    """Write plain values as overrides, for callers in Python."""
-    return [f"{key}={_literal(value)}" for key, value in values.items()]
-
-
-def _literal(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{k}:{_literal(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, Iterable):
-        return "[" + ",".join(_literal(item) for item in value) + "]"
-    return str(value)

@@ -27,7 +27,7 @@ class TaskSettings:
     """What is learnt: shared by all sites."""
 
     classes: tuple[str, ...] | None = None
-    """Public, ordered list of classes; ``None`` is only allowed in a simulation, which derives it."""
+    """Public, ordered list of classes; ``None`` is for a simulation alone, which derives it."""
     negative_label: str | None = None
     """In a multi-label list, the label that means "none of them"."""
     multi_label: bool | None = None
@@ -255,7 +255,9 @@ def check_settings(settings: Settings) -> list[str]:
             f"privacy=image protects one image, but data.patient_column={data.patient_column} "
             "tells patients apart: use privacy=patient, or data.patient_column=null"
         )
-    problems += check_task(data) + check_privacy(settings.privacy) + check_strategy(settings.strategy)
+    problems += (
+        check_task(data) + check_privacy(settings.privacy) + check_strategy(settings.strategy)
+    )
     return problems
 
 
@@ -329,7 +331,9 @@ def check_privacy(privacy: PrivacyTarget) -> list[str]:
     if privacy.epsilon is not None and privacy.epsilon <= 0:
         problems.append(f"privacy.epsilon: expected above 0, got {privacy.epsilon}")
     if privacy.noise_multiplier is not None and privacy.noise_multiplier <= 0:
-        problems.append(f"privacy.noise_multiplier: expected above 0, got {privacy.noise_multiplier}")
+        problems.append(
+            f"privacy.noise_multiplier: expected above 0, got {privacy.noise_multiplier}"
+        )
     if privacy.delta is None or not 0 < privacy.delta < 1:
         problems.append(f"privacy.delta: expected between 0 and 1, got {privacy.delta}")
     if privacy.max_grad_norm <= 0:

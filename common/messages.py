@@ -134,7 +134,9 @@ class Answer:
         if "refusal" in config:
             code = _text(config, "refusal")
             raise MessageError(f"refused: {code if code in wire_codes() else 'unknown code'}")
-        return Answer(_text(config, "site"), _text(config, "run-id"), _whole(config, "server-round"))
+        return Answer(
+            _text(config, "site"), _text(config, "run-id"), _whole(config, "server-round")
+        )
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,17 @@ class TrainAnswer(Answer):
         head = Answer.unpack(content)
         metrics = content.metric_records.get("metrics")
         weight = metrics.get("num-examples") if metrics is not None else None
-        if not isinstance(weight, (int, float)) or not math.isfinite(weight) or not 0 < weight <= MAX_WEIGHT:
-            raise MessageError(f"num-examples: expected above 0, at most {MAX_WEIGHT}, got {weight}")
-        return TrainAnswer(head.site, head.run_id, head.server_round, _arrays(content), float(weight))
+        if (
+            not isinstance(weight, (int, float))
+            or not math.isfinite(weight)
+            or not 0 < weight <= MAX_WEIGHT
+        ):
+            raise MessageError(
+                f"num-examples: expected above 0, at most {MAX_WEIGHT}, got {weight}"
+            )
+        return TrainAnswer(
+            head.site, head.run_id, head.server_round, _arrays(content), float(weight)
+        )
 
 
 @dataclass(frozen=True)
@@ -221,6 +231,9 @@ def payload_bytes(content: RecordDict) -> int:
     return sum(len(a.data) for record in content.array_records.values() for a in record.values())
 
 
+_KINDS: dict[str, tuple[type, ...]] = {"float": (float, int), "int": (int,), "str": (str,)}
+
+
 def _pack_statement(content: RecordDict, statement: PrivacyStatement | None) -> None:
     if statement is not None:
         content["privacy"] = ConfigRecord(dict(vars(statement)))
@@ -233,8 +246,7 @@ def _unpack_statement(content: RecordDict) -> PrivacyStatement | None:
     values: dict[str, Any] = {}
     for field in fields(PrivacyStatement):
         value = record.get(field.name)
-        kind = {"float": (float, int), "int": int, "str": str}[str(field.type)]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, _KINDS[str(field.type)]) or isinstance(value, bool):
             raise MessageError(f"privacy: expected '{field.name}', a {field.type}")
         if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
             raise MessageError(f"privacy: '{field.name}' is negative or not finite")

@@ -70,7 +70,9 @@ class Counts:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @staticmethod
-    def from_arrays(arrays: Mapping[str, NDArray[Any]], num_classes: int, multi_label: bool) -> Counts:
+    def from_arrays(
+        arrays: Mapping[str, NDArray[Any]], num_classes: int, multi_label: bool
+    ) -> Counts:
         """Unpack counts that came over the wire.
 
         Raises:
@@ -88,7 +90,12 @@ class Counts:
         return Counts(**arrays)
 
 
-def count(log_odds: NDArray[np.float64], log_probability: NDArray[np.float64], labels: NDArray[np.float32], multi_label: bool) -> Counts:
+def count(
+    log_odds: NDArray[np.float64],
+    log_probability: NDArray[np.float64],
+    labels: NDArray[np.float32],
+    multi_label: bool,
+) -> Counts:
     """Count scored images.
 
     Args:
@@ -108,7 +115,9 @@ def count(log_odds: NDArray[np.float64], log_probability: NDArray[np.float64], l
         known = ~np.isnan(labels)
         for k in range(num_classes):
             truth = labels[known[:, k], k].astype(np.int64)
-            np.add.at(counts.confusion[k], (truth, (log_odds[known[:, k], k] >= 0).astype(np.int64)), 1)
+            np.add.at(
+                counts.confusion[k], (truth, (log_odds[known[:, k], k] >= 0).astype(np.int64)), 1
+            )
         counts.log_loss[:] = -log_probability[known].sum(), known.sum()
     else:
         truth = labels.argmax(axis=1)
@@ -156,7 +165,7 @@ def auroc(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> tuple[f
 
 
 def average_precision(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> float:
-    """AUPRC as average precision: Σ (Rᵢ − Rᵢ₋₁) Pᵢ over thresholds from high to low; NaN without positives."""
+    """AUPRC as average precision: Σ (Rᵢ − Rᵢ₋₁) Pᵢ, thresholds falling; NaN without positives."""
     total = int(positives.sum())
     if total == 0:
         return float("nan")
@@ -183,10 +192,14 @@ def figures(counts: Counts, classes: tuple[str, ...]) -> dict[str, Any]:
     figure, by name. Intervals are 95%; a macro figure's takes its classes' errors as perfectly
     correlated, which is the widest they can be. Images are taken as independent.
     """
-    by_class = {name: auroc(counts.positives[k], counts.negatives[k]) for k, name in enumerate(classes)}
+    by_class = {
+        name: auroc(counts.positives[k], counts.negatives[k]) for k, name in enumerate(classes)
+    }
     positives = {name: int(counts.positives[k].sum()) for k, name in enumerate(classes)}
     negatives = {name: int(counts.negatives[k].sum()) for k, name in enumerate(classes)}
-    support = {name: {"positives": positives[name], "negatives": negatives[name]} for name in classes}
+    support = {
+        name: {"positives": positives[name], "negatives": negatives[name]} for name in classes
+    }
     scored = [name for name in classes if not np.isnan(by_class[name][0])]
     enough = [name for name in scored if positives[name] >= MIN_POSITIVES]
     precision = {
@@ -223,7 +236,9 @@ def figure(value: float, error: float | None, support: Any) -> Figure:
     return {
         "value": float(value) if known else None,
         "low": max(0.0, float(value - Z95 * error)) if has_interval and error is not None else None,
-        "high": min(1.0, float(value + Z95 * error)) if has_interval and error is not None else None,
+        "high": min(1.0, float(value + Z95 * error))
+        if has_interval and error is not None
+        else None,
         "support": support,
     }
 

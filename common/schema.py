@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the nearest known word, or what exists if none is near."""
+    """The nearest known word, as ``, did you mean 'x'?``; where none is near, all that exist."""
     options = sorted(known)
     near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
     if near:
@@ -82,18 +82,20 @@ def mutable_twin(cls: type) -> type:
             twin = mutable_twin(hint)  # type: ignore[arg-type]
             fields.append((field.name, twin, dataclasses.field(default_factory=twin)))
             continue
-        default: Any = field.default
-        if default is dataclasses.MISSING:
-            factory = field.default_factory
-            default = MISSING if factory is dataclasses.MISSING else to_plain(factory())
-        elif isinstance(default, tuple):
-            default = list(default)
-        if isinstance(default, (list, dict)):
-            spec = dataclasses.field(default_factory=lambda value=default: value)
-        else:
-            spec = dataclasses.field(default=default)
-        fields.append((field.name, Any, spec))
+        default: Any = MISSING
+        if field.default is not dataclasses.MISSING:
+            default = to_plain(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            default = to_plain(field.default_factory())
+        fields.append((field.name, Any, _plain_field(default)))
     return dataclasses.make_dataclass(f"Composed{cls.__name__}", fields)
+
+
+def _plain_field(default: Any) -> Any:
+    """A dataclass field with this default, which may be a list or a mapping."""
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=lambda: default)
+    return dataclasses.field(default=default)
 
 
 def _dataclass(cls: type[T], values: object, where: str, problems: list[str]) -> T:
@@ -126,7 +128,9 @@ def _value(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
         if value in args:
             return value
         hint_text = suggest(str(value), [str(a) for a in args])
-        problems.append(f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}{hint_text}")
+        problems.append(
+            f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}{hint_text}"
+        )
         return value
     if origin is tuple:
         if isinstance(value, (list, tuple)):

@@ -48,7 +48,9 @@ class Exchange:
         """
         node_ids = self._wait_for_nodes(num_sites, wait_seconds)
         anonymous = {f"node {node_id}": node_id for node_id in node_ids}
-        replies = self._send(anonymous, "query", dict.fromkeys(anonymous, request), Description.unpack)
+        replies = self._send(
+            anonymous, "query", dict.fromkeys(anonymous, request), Description.unpack
+        )
         for node, description in replies.answers.items():
             if description.site in self.nodes:
                 raise MessageError(f"two nodes call themselves '{description.site}'")
@@ -95,7 +97,7 @@ class Exchange:
             )
         names = {node_id: name for name, node_id in nodes.items()}
         answers: dict[str, A] = {}
-        refused = {name: "no answer" for name in nodes}
+        refused = dict.fromkeys(nodes, "no answer")
         for reply in self.grid.send_and_receive(messages):
             name = names.get(reply.metadata.src_node_id, "")
             if name not in refused:

@@ -50,8 +50,12 @@ def build_result(
             {
                 "name": site,
                 **site_facts.get(site, {}),
-                "privacy": to_plain(outcome.statements[site]) if site in outcome.statements else None,
-                "metrics": shared["sites"].get(site) if shared else by_model[site]["sites"].get(site),
+                "privacy": to_plain(outcome.statements[site])
+                if site in outcome.statements
+                else None,
+                "metrics": shared["sites"].get(site)
+                if shared
+                else by_model[site]["sites"].get(site),
             }
             for site in outcome.descriptions
         ],
@@ -88,7 +92,9 @@ def write_outcome(job: Job, outcome: Outcome) -> None:
         IncompleteRunError: afterwards, where not every round was applied.
     """
     write_model(job, outcome)
-    write_json(job.output_dir / "result.json", build_result(job, outcome, {}, outcome.train_seconds))
+    write_json(
+        job.output_dir / "result.json", build_result(job, outcome, {}, outcome.train_seconds)
+    )
     check_complete(job, outcome)
 
 

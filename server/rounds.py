@@ -54,7 +54,9 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     met = exchange.meet(greeting, job.num_sites, job.wait_seconds)
     if met.refused:
         refusals = "; ".join(f"{node}: {reason}" for node, reason in sorted(met.refused.items()))
-        raise IncompleteRunError(f"{len(met.refused)} of {job.num_sites} sites cannot join: {refusals}")
+        raise IncompleteRunError(
+            f"{len(met.refused)} of {job.num_sites} sites cannot join: {refusals}"
+        )
     job.progress.described(met.answers)
 
     strategy = build_strategy(job.experiment.strategy.name)
@@ -66,7 +68,9 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         job.progress.round_done(line)
         failed = 0 if line["applied"] else failed + 1
         if failed == MAX_FAILED_ROUNDS:
-            raise IncompleteRunError(f"{failed} rounds in a row had too few answers: {line['refused']}")
+            raise IncompleteRunError(
+                f"{failed} rounds in a row had too few answers: {line['refused']}"
+            )
     train_seconds = time.monotonic() - started
 
     test_counts, statements = _final_evaluation(exchange, job, state)
@@ -102,7 +106,9 @@ class _State:
         tensors, facts = read_tensors(job.output_dir / "checkpoint", "checkpoint")
         found = facts.get("run_id"), facts.get("experiment_sha256")
         if found != (job.run_id, job.experiment.digest()):
-            raise CheckpointError(f"{job.output_dir}: its checkpoint is another run's or experiment's")
+            raise CheckpointError(
+                f"{job.output_dir}: its checkpoint is another run's or experiment's"
+            )
         models: Models = {}
         for key, value in tensors.items():
             model, name = key.split("/", 1)

@@ -58,16 +58,18 @@ class ConsoleProgress:
         for site, description in descriptions.items():
             plan = description.privacy
             if plan is not None:
-                self._console.print(
+                text = (
                     f"  {site}: σ={plan.noise_multiplier:g} q={plan.sample_rate:.4f} "
-                    f"C={plan.max_grad_norm:g} for {plan.steps} steps plans ε={plan.epsilon_run:.3f}",
-                    highlight=False,
+                    f"C={plan.max_grad_norm:g}; {plan.steps} steps plan ε={plan.epsilon_run:.3f}"
                 )
+                self._console.print(text, highlight=False)
 
     def round_done(self, line: Mapping[str, Any]) -> None:
         note = _note(line)
         for site, reason in line["refused"].items():
-            self._console.print(f"  round {line['round']}: {site} left out: {reason}", highlight=False)
+            self._console.print(
+                f"  round {line['round']}: {site} left out: {reason}", highlight=False
+            )
         if self._bar is not None:
             self._bar.update(self._task, completed=line["round"], note=note)
         else:

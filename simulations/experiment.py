@@ -116,8 +116,8 @@ def _describe(cohorts: Cohorts, console: Console) -> None:
     for site in cohorts.sites:
         train, test = site.parts["train"], site.parts["test"]
         console.print(
-            f"  {site.name}: {len(site.manifest)} images; {len(set(train.patients))} {unit}s train, "
-            f"{len(set(test.patients))} test",
+            f"  {site.name}: {len(site.manifest)} images; {len(set(train.patients))} {unit}s "
+            f"train, {len(set(test.patients))} test",
             highlight=False,
         )
     for warning in cohorts.warnings():

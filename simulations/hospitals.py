@@ -56,10 +56,10 @@ class Hospital:
 
 
 HOSPITALS = (
-    Hospital("northfield", 400, (0.30, 0.20), 62, 128, 0.030, 1.00, (0.50, 0.90), digital=True),
-    Hospital("eastbrook", 280, (0.15, 0.35), 55, 112, 0.045, 0.80, (0.45, 0.80)),
-    Hospital("southgate", 200, (0.25, 0.25), 68, 144, 0.035, 1.25, (0.55, 0.90), inverted=True),
-    Hospital("westhaven", 140, (0.40, 0.15), 49, 96, 0.055, 0.90, (0.50, 1.00)),
+    Hospital("northfield", 800, (0.30, 0.20), 62, 128, 0.030, 1.00, (0.50, 0.90), digital=True),
+    Hospital("eastbrook", 560, (0.15, 0.35), 55, 112, 0.045, 0.80, (0.45, 0.80)),
+    Hospital("southgate", 400, (0.25, 0.25), 68, 144, 0.035, 1.25, (0.55, 0.90), inverted=True),
+    Hospital("westhaven", 280, (0.40, 0.15), 49, 96, 0.055, 0.90, (0.50, 1.00)),
 )
 
 
@@ -76,7 +76,10 @@ def write_hospitals(root: Path, seed: int, hospitals: tuple[Hospital, ...] = HOS
 
 
 def draw_image(
-    hospital: Hospital, findings: tuple[bool, bool], anatomy: NDArray[np.float64], rng: np.random.Generator
+    hospital: Hospital,
+    findings: tuple[bool, bool],
+    anatomy: NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> tuple[FloatImage, NDArray[np.uint8]]:
     """Draw one radiograph.
 
@@ -100,12 +103,12 @@ def draw_image(
     image = body - 0.38 * lungs + ribs + 0.05 * _clouds(size, 6, rng)
     mask = np.zeros((size, size), np.uint8)
     if findings[1]:
-        blob = _blob(x, y, _place(x, y, lungs, rng), rng.uniform(0.22, 0.34), rng.uniform(0.6, 1.4))
-        image += rng.uniform(0.10, 0.18) * blob * (0.6 + 0.8 * np.abs(_clouds(size, 14, rng)))
+        blob = _blob(x, y, _place(x, y, lungs, rng), rng.uniform(0.24, 0.36), rng.uniform(0.6, 1.4))
+        image += rng.uniform(0.14, 0.24) * blob * (0.6 + 0.8 * np.abs(_clouds(size, 14, rng)))
         mask[blob > 0.5] = 2
     if findings[0]:
-        blob = _blob(x, y, _place(x, y, lungs, rng), rng.uniform(0.06, 0.10), 1.0)
-        image += rng.uniform(0.16, 0.28) * blob
+        blob = _blob(x, y, _place(x, y, lungs, rng), rng.uniform(0.10, 0.15), 1.0)
+        image += rng.uniform(0.26, 0.42) * blob
         mask[blob > 0.5] = 1
     image = np.clip(image, 0, 1) ** hospital.exposure
     return np.clip(image + rng.normal(0, hospital.noise, image.shape), 0, 1), mask
@@ -130,7 +133,9 @@ def to_dicom(
     if hospital.inverted:  # MONOCHROME1: the least value is shown brightest
         stored, centre = (top - stored).astype("<u2"), top - centre
     storage = (
-        DigitalXRayImageStorageForPresentation if hospital.digital else ComputedRadiographyImageStorage
+        DigitalXRayImageStorageForPresentation
+        if hospital.digital
+        else ComputedRadiographyImageStorage
     )
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = storage

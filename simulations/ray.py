@@ -24,7 +24,9 @@ from common.errors import SettingsError
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def run_in_ray(server_app: ServerApp, sites: list[Path], engine: EngineSettings, threads: int) -> None:
+def run_in_ray(
+    server_app: ServerApp, sites: list[Path], engine: EngineSettings, threads: int
+) -> None:
     """Run a ServerApp over the sites' folders, a virtual node each.
 
     Args:

@@ -105,7 +105,9 @@ def resumed_run(folder: Path) -> Run:
         values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         run_id = json.loads((folder / "run.json").read_text(encoding="utf-8"))["run_id"]
     except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: expected a run's folder, with config.yaml and run.json") from error
+        raise CheckpointError(
+            f"{folder}: expected a run's folder, with config.yaml and run.json"
+        ) from error
     if (folder / "result.json").exists():
         raise CheckpointError(f"{folder}: this run has ended; its result.json is there")
     has_checkpoint = (folder / "checkpoint" / "checkpoint.json").exists()

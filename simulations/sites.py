@@ -70,10 +70,14 @@ class Cohorts:
         lines = []
         for site in self.sites:
             if not len(site.parts["test"]):
-                lines.append(f"{site.name}: no test {self.experiment.data.unit_name}, so no metrics")
+                lines.append(
+                    f"{site.name}: no test {self.experiment.data.unit_name}, so no metrics"
+                )
             present = site.parts["train"].classes_present()
             if len(present) < min(2, len(self.experiment.classes)):
-                lines.append(f"{site.name}: only one class to train on ({', '.join(present) or 'none'})")
+                lines.append(
+                    f"{site.name}: only one class to train on ({', '.join(present) or 'none'})"
+                )
         return lines
 
     def result_facts(self) -> dict[str, Any]:
@@ -217,11 +221,11 @@ def _check_pool(cohorts: Cohorts) -> None:
     needed = 1 if experiment.multi_label else 2
     if len(present) < needed:
         raise OneClassError(
-            f"expected images of at least two classes over all sites, found {sorted(present) or 'none'}"
+            f"expected images of at least two classes over all sites, found {sorted(present)}"
         )
     for part in ("train", "test"):
         if not any(len(site.parts[part]) for site in sites):
             raise DataError(
-                f"no {experiment.data.unit_name} of any site is in the {part} part; use more data, or "
-                "another data.test_fraction"
+                f"no {experiment.data.unit_name} of any site is in the {part} part; use more "
+                "data, or another data.test_fraction"
             )

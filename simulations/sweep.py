@@ -41,7 +41,11 @@ def run_sweep(overrides: Sequence[str], console: Console, as_json: bool) -> int:
     console.print(_table(rows))
     if as_json:
         print(json.dumps(rows, indent=1))
-    return 3 if any(row["rounds"] < run.settings.rounds for row, run in zip(rows, runs, strict=True)) else 0
+    return (
+        3
+        if any(row["rounds"] < run.settings.rounds for row, run in zip(rows, runs, strict=True))
+        else 0
+    )
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:
@@ -62,5 +66,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
         interval = (
             "none" if value is None else f"{value:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
         )
-        table.add_row(" ".join(row["overrides"]), "none" if spent is None else f"{spent:.3f}", interval)
+        table.add_row(
+            " ".join(row["overrides"]), "none" if spent is None else f"{spent:.3f}", interval
+        )
     return table

@@ -1,4 +1,4 @@
-"""The clip and the noise: DP-SGD's step over Opacus's optimiser (Abadi et al. 2016, algorithm 1)."""
+"""The clip and the noise: DP-SGD's step (Abadi et al. 2016, algorithm 1) in Opacus's optimiser."""
 
 from __future__ import annotations
 

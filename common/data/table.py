@@ -36,7 +36,9 @@ def read_manifest(source: SourceSettings, task: TaskSettings, classes: tuple[str
         root=root,
         files=files,
         patients=_patients(rows, files, source),
-        labels=LabelReader.of(source, task, classes).encode(row[source.label_column] for row in rows),
+        labels=LabelReader.of(source, task, classes).encode(
+            row[source.label_column] for row in rows
+        ),
         classes=classes,
         metadata={c: tuple(row[c] for row in rows) for c in source.metadata_columns},
     )
@@ -59,10 +61,14 @@ def read_rows(source: SourceSettings) -> list[Row]:
             check_columns(columns, source, path)
             rows = [row for row in reader if _belongs(row, source)]
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataError(f"{path}: expected a CSV table in UTF-8, but it cannot be read: {error}") from error
+        raise DataError(
+            f"{path}: expected a CSV table in UTF-8, but it cannot be read: {error}"
+        ) from error
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
-            raise DataError(f"{path}: row {number} has not as many cells as the header's {len(columns)}")
+            raise DataError(
+                f"{path}: row {number} has not as many cells as the header's {len(columns)}"
+            )
     excluded = set(source.exclude)
     return [row for row in rows if image_path(row, source) not in excluded]
 
@@ -88,7 +94,7 @@ def image_path(row: Row, source: SourceSettings) -> str:
 
 def check_columns(columns: list[str], source: SourceSettings, path: Path) -> None:
     """Every column that the settings name must stand in the table's header."""
-    named = {
+    named: dict[str, list[str | None]] = {
         "data.label_column": [source.label_column],
         "data.image_column": [source.image_column],
         "data.patient_column": [source.patient_column],
@@ -97,7 +103,8 @@ def check_columns(columns: list[str], source: SourceSettings, path: Path) -> Non
         "data.image_pattern": _pattern_columns(source.image_pattern),
     }
     problems = [
-        f"{path}: {setting} names the column '{column}', which the table lacks{suggest(column, columns)}"
+        f"{path}: {setting} names the column '{column}', which the table lacks"
+        f"{suggest(column, columns)}"
         for setting, wanted in named.items()
         for column in wanted
         if column is not None and column not in columns
@@ -119,7 +126,9 @@ def check_files(root: Path, files: Iterable[str]) -> None:
     if outside:
         raise DataError(f"{len(outside)} images lie outside {inside}, the first: {outside[0]}")
     if missing:
-        raise DataError(f"{len(missing)} images of the table are missing, the first: {root / missing[0]}")
+        raise DataError(
+            f"{len(missing)} images of the table are missing, the first: {root / missing[0]}"
+        )
 
 
 def _pattern_columns(pattern: str | None) -> list[str | None]:

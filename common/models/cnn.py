@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from common.models.registry import group_norm, register
@@ -21,7 +23,7 @@ class CNN(nn.Module):
         super().__init__()
         channels = [in_channels, width, 2 * width, 4 * width, 4 * width]
         self.features = nn.Sequential(
-            *(_block(before, after) for before, after in zip(channels, channels[1:], strict=False))
+            *(_block(before, after) for before, after in itertools.pairwise(channels))
         )
         self.head = nn.Linear(channels[-1], num_classes)
 

@@ -46,7 +46,9 @@ def build_model(experiment: Experiment, seed: int | None = None) -> nn.Module:
     """
     settings = experiment.model
     if settings.name not in _FACTORIES:
-        raise ModelError(f"model.name={settings.name}: unknown model{suggest(settings.name, _FACTORIES)}")
+        raise ModelError(
+            f"model.name={settings.name}: unknown model{suggest(settings.name, _FACTORIES)}"
+        )
     factory = _FACTORIES[settings.name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0 if seed is None else seed)

@@ -28,7 +28,10 @@ class ResNet18(nn.Module):
         before = width
         for stage in range(4):
             after = width * 2**stage
-            blocks += [_BasicBlock(before, after, 1 if stage == 0 else 2), _BasicBlock(after, after, 1)]
+            blocks += [
+                _BasicBlock(before, after, 1 if stage == 0 else 2),
+                _BasicBlock(after, after, 1),
+            ]
             before = after
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(before, num_classes)

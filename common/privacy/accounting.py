@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 from opacus.accountants import PRVAccountant, RDPAccountant
 
 from common.errors import PrivacyError
@@ -91,7 +92,8 @@ def _epsilon(history: tuple[Segment, ...], delta: float, accountant: Accountant)
         prv = PRVAccountant()
         prv.history = as_opacus
         try:
-            value = float(prv.get_epsilon(delta, eps_error=PRV_ERROR))
+            with np.errstate(divide="ignore"):  # log(1 − q) at q = 1
+                value = float(prv.get_epsilon(delta, eps_error=PRV_ERROR))
         except (RuntimeError, ValueError, MemoryError, OverflowError):
             value = math.nan
         if math.isfinite(value):

@@ -24,7 +24,9 @@ class FedAvg(Strategy):
         return SHARED
 
     def aggregate_train(self, models: Models, answers: Sequence[TrainAnswer]) -> Models:  # noqa: ARG002
-        return {SHARED: weighted_mean([a.arrays for a in answers], [a.num_examples for a in answers])}
+        return {
+            SHARED: weighted_mean([a.arrays for a in answers], [a.num_examples for a in answers])
+        }
 
 
 def weighted_mean(models: Sequence[Arrays], weights: Sequence[float]) -> Arrays:

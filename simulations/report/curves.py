@@ -31,12 +31,12 @@ def learning_curves(rounds: Sequence[Mapping[str, Any]]) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": "Learning curves"})
     svg = buffer.getvalue()
-    return svg[svg.index("<svg") :].replace("<svg", '<svg role="img" aria-label="Learning curves"', 1)
+    return svg[svg.index("<svg") :].replace(
+        "<svg", '<svg role="img" aria-label="Learning curves"', 1
+    )
 
 
-def _points(
-    scored: Sequence[Mapping[str, Any]], site: str | None
-) -> tuple[list[int], list[float]]:
+def _points(scored: Sequence[Mapping[str, Any]], site: str | None) -> tuple[list[int], list[float]]:
     x, y = [], []
     for line in scored:
         validation = line["validation"]

@@ -49,7 +49,9 @@ def write_report(run: Path) -> Path:
         rounds = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
         config = (run / "config.yaml").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{run}: expected rounds.jsonl and config.yaml of a run: {error}") from error
+        raise CheckpointError(
+            f"{run}: expected rounds.jsonl and config.yaml of a run: {error}"
+        ) from error
     path = run / "report.html"
     write_bytes(path, render(result, rounds, config).encode())
     return path
@@ -58,6 +60,7 @@ def write_report(run: Path) -> Path:
 def render(result: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], config: str) -> str:
     """The page as one HTML text; nothing in it is loaded from elsewhere."""
     title = f"fedrounds: {result['experiment']}"
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     body = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{html.escape(outcome_sentence(result))}</p>",
@@ -72,7 +75,7 @@ def render(result: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], confi
         _left_out(rounds),
         "<h2>Settings</h2>",
         f"<pre>{html.escape(config)}</pre>",
-        f"<p>Versions: {html.escape(', '.join(f'{k} {v}' for k, v in result['versions'].items()))}</p>",
+        f"<p>Versions: {html.escape(versions)}</p>",
     ]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -93,8 +96,8 @@ def outcome_sentence(result: Mapping[str, Any]) -> str:
         return f"{head}; without differential privacy."
     worst = max(spent, key=lambda p: float(p["epsilon_run"]))
     return (
-        f"{head}; this run cost at most ε = {worst['epsilon_run']:.3f} at δ = {worst['delta']:g} for "
-        f"each {worst['unit']} ({worst['adjacency']}, {worst['accountant']})."
+        f"{head}; this run cost at most ε = {worst['epsilon_run']:.3f} at δ = {worst['delta']:g} "
+        f"for each {worst['unit']} ({worst['adjacency']}, {worst['accountant']})."
     )
 
 
@@ -105,10 +108,11 @@ def _sites(sites: Sequence[Mapping[str, Any]]) -> str:
         guarantee = "none"
         if privacy:
             guarantee = (
-                f"ε {privacy['epsilon_run']:.3f} this run, {privacy['epsilon']:.3f} over the ledger's "
-                f"life; δ {privacy['delta']:g}; unit {privacy['unit']}; {privacy['adjacency']}; "
-                f"{privacy['accountant']}; σ {privacy['noise_multiplier']:g}, q "
-                f"{privacy['sample_rate']:.4f}, {privacy['steps']} steps, C {privacy['max_grad_norm']:g}"
+                f"ε {privacy['epsilon_run']:.3f} this run, {privacy['epsilon']:.3f} over the "
+                f"ledger's life; δ {privacy['delta']:g}; unit {privacy['unit']}; "
+                f"{privacy['adjacency']}; {privacy['accountant']}; "
+                f"σ {privacy['noise_multiplier']:g}, q {privacy['sample_rate']:.4f}, "
+                f"{privacy['steps']} steps, C {privacy['max_grad_norm']:g}"
             )
         rows.append(
             [
@@ -129,7 +133,13 @@ def _metrics(result: Mapping[str, Any]) -> list[str]:
         if name:
             parts.append(f"<h3>Model of {html.escape(name)}, scored on every site</h3>")
         rows = [
-            [c, f["support"]["positives"], f["support"]["negatives"], _text(f), _text(metrics["auprc"][c])]
+            [
+                c,
+                f["support"]["positives"],
+                f["support"]["negatives"],
+                _text(f),
+                _text(metrics["auprc"][c]),
+            ]
             for c, f in metrics["auroc"].items()
         ]
         parts.append(_table(["class", "positives", "negatives", "AUROC", "AUPRC"], rows))

@@ -1,0 +1,158 @@
+"""Composition: every yaml, every problem together, nothing added and nothing lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from common.compose import CONF, expand_sweep, group_choices, load_settings, settings_from_plain
+from common.config import Experiment, Settings, TaskSettings
+from common.errors import SettingsError
+from common.schema import narrow, to_plain
+
+GROUPS = [(group, choice) for group, choices in group_choices().items() for choice in choices]
+
+
+def problems_of(*overrides: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(overrides)
+    return str(caught.value)
+
+
+def test_bare_settings_are_the_phantom_with_patient_level_privacy() -> None:
+    settings = load_settings([])
+    assert settings.experiment == "phantom"
+    assert (settings.privacy.unit, settings.privacy.epsilon) == ("patient", 8.0)
+    assert settings.privacy.delta == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize(("group", "choice"), GROUPS)
+def test_every_yaml_composes(group: str, choice: str) -> None:
+    extra = [f"{group}={choice}", "data.root=somewhere"]
+    if (group, choice) == ("data", "table"):
+        extra += ["data.image_column=file", "data.patient_column=id"]
+    if (group, choice) == ("privacy", "image"):
+        extra += ["data.patient_column=null"]
+    assert isinstance(load_settings(extra), Settings)
+
+
+def test_every_yaml_was_found() -> None:
+    files = list(CONF.rglob("*.yaml"))
+    assert len(files) == len(GROUPS) + 1  # and config.yaml itself
+    assert {f.parent.name for f in files} >= {"data", "model", "strategy", "privacy", "engine"}
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
+def test_experiments_open_with_their_command(path: Path) -> None:
+    assert "# fedrounds simulate" in path.read_text(encoding="utf-8")
+
+
+def test_a_mistyped_key_is_answered_with_the_nearest() -> None:
+    assert "did you mean 'epsilon'" in problems_of("privacy.epsilonn=3")
+
+
+def test_a_mistyped_choice_is_answered_with_the_nearest() -> None:
+    assert "did you mean 'patient'" in problems_of("privacy=patien")
+
+
+def test_a_mistyped_group_is_answered_with_the_nearest() -> None:
+    assert "did you mean 'privacy'" in problems_of("privcy=none")
+
+
+@pytest.mark.parametrize("word", ["+privacy.epsilonn=3", "++seed=1", "~data"])
+def test_adding_and_removing_keys_is_refused(word: str) -> None:
+    assert "refused" in problems_of(word)
+
+
+def test_all_problems_are_reported_together() -> None:
+    text = problems_of("rounds=0", "privacy.delta=2", "data.channels=2", "strategy.momentum=1")
+    assert all(key in text for key in ("rounds", "privacy.delta", "data.channels", "momentum"))
+
+
+def test_all_wrong_types_are_reported_together() -> None:
+    text = problems_of("rounds=many", "privacy.delta=small", "data.classes=one")
+    assert all(key in text for key in ("rounds", "privacy.delta", "data.classes"))
+
+
+def test_no_privacy_with_an_epsilon_is_an_error() -> None:
+    assert "privacy=none" in problems_of("privacy=none", "privacy.epsilon=8")
+
+
+def test_patient_privacy_needs_a_patient_column() -> None:
+    assert "patient_column" in problems_of("data.patient_column=null")
+
+
+def test_image_privacy_is_refused_where_patients_are_known() -> None:
+    assert "privacy=patient" in problems_of("privacy=image")
+
+
+def test_several_values_need_the_sweep_flag() -> None:
+    assert "-m" in problems_of("seed=1,2")
+
+
+def test_a_sweep_expands_to_every_combination() -> None:
+    jobs = expand_sweep(["seed=0,1", "privacy.epsilon=1,8", "rounds=3"])
+    assert len(jobs) == 4
+    assert ["seed=1", "privacy.epsilon=8", "rounds=3"] in jobs
+
+
+def test_a_sweep_over_a_group_checks_each_choice() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'patient'"):
+        expand_sweep(["privacy=none,patent"])
+
+
+def test_a_mapping_is_set_as_a_whole_or_key_by_key() -> None:
+    settings = load_settings(
+        ["privacy.public_patients={a: 10, b: 20}", "data.label_map.D22=nodule"]
+    )
+    assert settings.privacy.public_patients == {"a": 10, "b": 20}
+    assert settings.data.label_map == {"D22": "nodule"}
+    assert load_settings(["privacy.public_patients=50"]).privacy.public_patients == 50
+
+
+def test_resolved_settings_read_back_the_same() -> None:
+    settings = load_settings(["data.label_map={a: b}", "privacy.epsilon=3"])
+    text = yaml.safe_dump(to_plain(settings))
+    assert settings_from_plain(yaml.safe_load(text)) == settings
+
+
+EXPERIMENT = """
+name: x
+seed: 0
+rounds: 1
+local_steps: 1
+threads: 1
+data: {classes: [a, b], image_size: 32}
+model: {name: cnn, width: 8}
+strategy: {}
+privacy: {unit: none}
+"""
+
+
+def test_an_experiment_is_one_text() -> None:
+    experiment = Experiment.from_yaml(EXPERIMENT)
+    assert Experiment.from_yaml(experiment.to_yaml()) == experiment
+    assert experiment.digest() == Experiment.from_yaml(experiment.to_yaml()).digest()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EXPERIMENT.replace("name: x", "name: ${oc.env:HOME}"),
+        EXPERIMENT.replace("name: x", "name: !!python/object/apply:os.getcwd []"),
+        EXPERIMENT + "\nroot: /etc",
+        EXPERIMENT.replace("[a, b]", "null"),
+        "just a text",
+        "a: [1",
+    ],
+)
+def test_a_site_refuses_an_experiment_that_is_not_plain_settings(text: str) -> None:
+    with pytest.raises(SettingsError):
+        Experiment.from_yaml(text)
+
+
+def test_a_sites_own_settings_have_no_place_in_the_experiment() -> None:
+    sent = to_plain(narrow(TaskSettings, load_settings([]).data))
+    assert not {"root", "table", "patient_column", "label_map", "split_key"} & set(sent)
