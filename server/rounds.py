@@ -60,7 +60,9 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     job.progress.described(met.answers)
 
     strategy = build_strategy(job.experiment.strategy.name)
-    state = _State.load(job) if job.resume else _State.fresh(job, strategy, list(exchange.nodes))
+    state = _State.load(job) if job.resume else None
+    if state is None:
+        state = _State.fresh(job, strategy, list(exchange.nodes))
     failed = 0
     while state.server_round < job.experiment.rounds:
         state, line = _one_round(exchange, job, strategy, state)
@@ -102,7 +104,11 @@ class _State:
         return _State(0, 0, strategy.initial_models(arrays, sites))
 
     @staticmethod
-    def load(job: Job) -> _State:
+    def load(job: Job) -> _State | None:
+        """The last committed round; ``None`` where the run was cut off in its first."""
+        if not (job.output_dir / "checkpoint" / "checkpoint.json").exists():
+            _forget_lines_after(job, 0)
+            return None
         tensors, facts = read_tensors(job.output_dir / "checkpoint", "checkpoint")
         found = facts.get("run_id"), facts.get("experiment_sha256")
         if found != (job.run_id, job.experiment.digest()):

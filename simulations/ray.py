@@ -7,8 +7,11 @@ current folder has a ``common/`` of its own.
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +19,12 @@ from tempfile import TemporaryDirectory
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
-from flwr.serverapp import ServerApp
+from flwr.serverapp import Grid, ServerApp
 
 from common.config import EngineSettings
-from common.errors import SettingsError
+from common.errors import IncompleteRunError, SettingsError
+
+POLL_SECONDS = 0.05
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -44,9 +49,7 @@ def run_in_ray(
         raise SettingsError("engine=ray needs the extra: pip install 'fedrounds[ray]'") from error
     from flwr.simulation import run_simulation
 
-    resources = {"num_cpus": threads, "num_gpus": engine.gpus_per_site}
     init: dict[str, object] = {
-        "runtime_env": {"env_vars": {"PYTHONPATH": str(PROJECT)}},
         "include_dashboard": False,
         "logging_level": logging.ERROR,
         "log_to_driver": False,
@@ -54,17 +57,49 @@ def run_in_ray(
     if engine.workers is not None:
         init["num_cpus"] = engine.workers * threads
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    with _neutral_folder(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    stop = threading.Event()
+    with _import_from_here(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's and Flower's own, run_simulation's deprecation too
         try:
             run_simulation(
-                server_app=server_app,
+                server_app=_until(stop, server_app),
                 client_app=_client_app([str(site) for site in sites]),
                 num_supernodes=len(sites),
-                backend_config={"init_args": init, "client_resources": resources},  # type: ignore[dict-item]
+                backend_config={
+                    "init_args": init,  # type: ignore[dict-item]
+                    "client_resources": {"num_cpus": threads, "num_gpus": engine.gpus_per_site},
+                },
             )
         finally:
+            stop.set()
             ray.shutdown()
+
+
+def _until(stop: threading.Event, server_app: ServerApp) -> ServerApp:
+    """``server_app`` over a grid that gives up when Ray has.
+
+    Flower runs the ServerApp in a thread and waits there without limit; were the engine to fail,
+    the thread, and with it this process, would never end.
+    """
+    wrapped = ServerApp()
+
+    @wrapped.main()
+    def main(grid: Grid, context: Context) -> None:
+        def send_and_receive(messages: Iterable[Message], **_: object) -> Iterable[Message]:
+            waiting = set(grid.push_messages(messages))
+            replies: list[Message] = []
+            while waiting:
+                if stop.wait(POLL_SECONDS):
+                    raise IncompleteRunError("the Ray engine stopped before the sites answered")
+                arrived = list(grid.pull_messages(waiting))
+                waiting -= {reply.metadata.reply_to_message_id for reply in arrived}
+                replies += arrived
+            return replies
+
+        grid.send_and_receive = send_and_receive  # type: ignore[method-assign]
+        server_app(grid, context)
+
+    return wrapped
 
 
 def _client_app(sites: list[str]) -> ClientApp:
@@ -80,7 +115,20 @@ def _client_app(sites: list[str]) -> ClientApp:
 
 
 @contextmanager
-def _neutral_folder() -> Iterator[None]:
-    """Ray puts the current folder on its workers' path: stand in an empty one meanwhile."""
-    with TemporaryDirectory() as folder, chdir(folder):
-        yield
+def _import_from_here() -> Iterator[None]:
+    """Let Ray's workers import these packages, and none of that name from the current folder.
+
+    Flower hands this process's ``sys.path`` to the workers, so the project stands first in it for
+    as long as they start; and Ray adds the current folder, so that is an empty one meanwhile.
+    """
+    path, pythonpath = list(sys.path), os.environ.get("PYTHONPATH")
+    sys.path.insert(0, str(PROJECT))
+    try:
+        with TemporaryDirectory() as folder, chdir(folder):
+            yield
+    finally:
+        sys.path[:] = path
+        if pythonpath is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = pythonpath

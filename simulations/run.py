@@ -110,8 +110,7 @@ def resumed_run(folder: Path) -> Run:
         ) from error
     if (folder / "result.json").exists():
         raise CheckpointError(f"{folder}: this run has ended; its result.json is there")
-    has_checkpoint = (folder / "checkpoint" / "checkpoint.json").exists()
-    return Run(settings_from_plain(values), folder.resolve(), run_id, resume=has_checkpoint)
+    return Run(settings_from_plain(values), folder.resolve(), run_id, resume=True)
 
 
 def _take_flag(words: list[str], *names: str) -> bool:

@@ -1,0 +1,194 @@
+"""The handlers: intent before training, public constants alone, and errors as codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flwr.app import Message, RecordDict
+
+from client import app as client_app
+from client.plan import plan_charge
+from client.site import Site
+from common.config import Experiment
+from common.errors import PolicyError, PrivacyError
+from common.messages import (
+    Answer,
+    Description,
+    EvaluateAnswer,
+    EvaluateRequest,
+    Request,
+    TrainAnswer,
+    TrainRequest,
+)
+from common.models import build_model
+from common.parameters import arrays_of
+from simulations.flower import become_server, give_message_id, node_context
+from tests.client.conftest import train_ids
+
+MakeSite = Callable[..., Site]
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> Site:
+    images = {p: 1 + i % 3 for i, p in enumerate(train_ids(8))}
+    return make_site({**images, **{f"T{i}": 1 for i in range(30)}}, public_patients=20)
+
+
+def request(experiment: Experiment, number: int = 1) -> TrainRequest:
+    arrays = arrays_of(build_model(experiment, seed=0))
+    return TrainRequest("run", number, experiment, arrays)
+
+
+def send(kind: str, content: RecordDict, site: Site) -> RecordDict:
+    become_server()
+    message = Message(content, dst_node_id=2, message_type=kind)
+    give_message_id(message)
+    return client_app.app(message, node_context(2, str(site.folder))).content
+
+
+def test_a_private_round_leaves_intent_commit_and_disclosure(
+    site: Site, experiment: Experiment
+) -> None:
+    answer = TrainAnswer.unpack(send("train", request(experiment).pack(), site))
+    assert answer.num_examples == 20.0
+    plan = site.ledger().plan("run")
+    assert plan is not None
+    assert plan.steps == experiment.total_steps
+    assert [s.steps for s in site.ledger().history("run")] == [experiment.local_steps]
+    line = json.loads((site.folder / "disclosure.jsonl").read_text())
+    assert line["covered_by"] == "ledger"
+
+
+def test_training_that_crashes_is_spent(
+    site: Site, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("P1 is in this text")
+
+    monkeypatch.setattr(client_app, "train_private", crash)
+    content = send("train", request(experiment).pack(), site)
+    assert content.config_records["config"] == {"refusal": "error"}
+    assert [s.steps for s in site.ledger().history()] == [experiment.local_steps]
+    assert "P1 is in this text" in (site.folder / "errors.jsonl").read_text()
+
+
+def test_without_a_ledger_nothing_trains(
+    site: Site, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site.folder / "ledger.sqlite").write_bytes(b"damaged" * 100)
+    trained: list[object] = []
+    monkeypatch.setattr(client_app, "train_private", lambda *_: trained.append(1))
+    content = send("train", request(experiment).pack(), site)
+    assert content.config_records["config"] == {"refusal": "ledger"}
+    assert not trained
+
+
+def test_a_run_cannot_pass_its_plan(site: Site, experiment: Experiment) -> None:
+    for number in (1, 2):
+        send("train", request(experiment, number).pack(), site)
+    content = send("train", request(experiment, 3).pack(), site)
+    assert content.config_records["config"] == {"refusal": "policy"}
+    taken = sum(s.steps for s in site.ledger().history("run"))
+    assert taken == experiment.total_steps
+
+
+def test_arrays_of_another_model_are_refused_before_the_ledger(
+    site: Site, experiment: Experiment
+) -> None:
+    bad = replace(request(experiment), arrays={"w": np.zeros(3, np.float32)})
+    content = send("train", bad.pack(), site)
+    assert content.config_records["config"] == {"refusal": "model"}
+    assert site.ledger().history() == []
+
+
+def test_the_description_states_the_plans_price(site: Site, experiment: Experiment) -> None:
+    asked = Request("run", 0, experiment)
+    description = Description.unpack(send("query", asked.pack(), site))
+    assert description.site == "clinic"
+    assert description.public_patients == 20
+    assert description.privacy is not None
+    assert description.privacy.steps == experiment.total_steps
+    assert 7 < description.privacy.epsilon_run <= 8
+
+
+def test_test_counts_come_with_the_ledgers_statement(site: Site, experiment: Experiment) -> None:
+    train = request(experiment)
+    send("train", train.pack(), site)
+    asked = EvaluateRequest("run", 1, experiment, train.arrays, "test")
+    answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
+    assert answer.counts is not None
+    assert answer.privacy is not None
+    assert answer.privacy.steps == experiment.local_steps
+    assert answer.privacy.epsilon == answer.privacy.epsilon_run
+    assert answer.privacy.unit == "patient"
+
+
+def test_nothing_of_the_site_stands_in_an_answer_under_privacy(
+    site: Site, experiment: Experiment
+) -> None:
+    """Names of files, folders and patients never cross, nor does any number of them."""
+    content = send("train", request(experiment).pack(), site)
+    assert set(content) == {"config", "arrays", "metrics"}
+    assert set(content.config_records["config"]) == {"site", "run-id", "server-round"}
+    assert dict(content.metric_records["metrics"]) == {"num-examples": 20.0}
+    text = repr([dict(r) for r in content.config_records.values()])
+    assert str(site.folder) not in text
+    assert train_ids(1)[0] not in text
+
+
+def test_the_answer_is_the_same_for_one_patient_more(
+    make_site: MakeSite, experiment: Experiment
+) -> None:
+    """n against n + 1: noise level, q, denominator, steps, ε and weight follow the public count."""
+    ids = train_ids(9)
+    answers = []
+    for name, count in (("one", 8), ("two", 9)):
+        site = make_site(dict.fromkeys(ids[:count], 1), name, public_patients=20)
+        answer = TrainAnswer.unpack(send("train", request(experiment).pack(), site))
+        description = Description.unpack(send("query", Request("run", 0, experiment).pack(), site))
+        answers.append((answer.num_examples, description.privacy, site.ledger().plan("run")))
+    assert answers[0] == answers[1]
+
+
+def test_a_request_that_is_no_request_is_refused(site: Site) -> None:
+    content = send("train", RecordDict(), site)
+    assert content.config_records["config"] == {"refusal": "message"}
+
+
+def test_an_interpolation_is_refused_and_not_answered(site: Site, experiment: Experiment) -> None:
+    content = request(experiment).pack()
+    text = str(content.config_records["config"]["experiment"])
+    content.config_records["config"]["experiment"] = text.replace("test", "${oc.env:HOME}", 1)
+    assert send("train", content, site).config_records["config"] == {"refusal": "settings"}
+
+
+def test_release_none_gives_no_counts(make_site: MakeSite, experiment: Experiment) -> None:
+    site = make_site(dict.fromkeys(train_ids(5), 1), public_patients=20)
+    path = site.folder / "site.yaml"
+    path.write_text(path.read_text().replace("release_metrics: exact", "release_metrics: none"))
+    arrays = arrays_of(build_model(experiment, seed=0))
+    asked = EvaluateRequest("run", 1, experiment, arrays, "validation")
+    answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
+    assert answer.counts is None
+    assert not (site.folder / "disclosure.jsonl").exists()
+
+
+def test_plans_that_cannot_hold_are_refused(experiment: Experiment) -> None:
+    with pytest.raises(PolicyError, match=r"at most 1 / \(10"):
+        plan_charge(experiment, 1000)
+    with pytest.raises(PolicyError, match="batch_size"):
+        plan_charge(experiment, 3)
+    noisy = replace(experiment, privacy=replace(experiment.privacy, noise_multiplier=0.4))
+    with pytest.raises(PrivacyError, match="costs"):
+        plan_charge(noisy, 20)
+    given = replace(noisy, privacy=replace(noisy.privacy, epsilon=None))
+    assert plan_charge(given, 20).noise_multiplier == 0.4
+
+
+def test_an_answer_names_its_site(site: Site, experiment: Experiment) -> None:
+    asked = Request("run", 0, experiment)
+    assert Answer.unpack(send("query", asked.pack(), site)) == Answer("clinic", "run", 0)

@@ -1,0 +1,199 @@
+"""The loop against sites that misbehave, and against interruption."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+
+from common.errors import CheckpointError, IncompleteRunError
+from common.messages import pack_refusal
+from common.parameters import to_record
+from server.job import Job
+from server.rounds import run_rounds
+from simulations.flower import become_server
+from simulations.inprocess import InProcessGrid
+from simulations.sites import Cohorts
+
+Tamper = Callable[[RecordDict], None]
+Folders = Callable[..., tuple[Cohorts, list[Path]]]
+
+
+class TamperingGrid(InProcessGrid):
+    """Node 2's train answers pass through ``tamper``."""
+
+    def __init__(self, sites: Iterable[Path], tamper: Tamper, twice: bool = False) -> None:
+        super().__init__(sites, None)
+        self.tamper = tamper
+        self.twice = twice
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        replies = []
+        for reply in super().send_and_receive(messages, timeout=timeout):
+            if reply.metadata.message_type == "train" and reply.metadata.src_node_id == 2:
+                self.tamper(reply.content)
+                replies += [reply] if self.twice else []
+            replies.append(reply)
+        return replies
+
+
+@pytest.fixture
+def job(site_folders: Folders, tmp_path: Path) -> Callable[..., tuple[Job, list[Path]]]:
+    def make(*overrides: str) -> tuple[Job, list[Path]]:
+        prepared, folders = site_folders(*overrides)
+        output = tmp_path / "out"
+        output.mkdir(exist_ok=True)
+        return Job(prepared.experiment, "run", len(folders), output), folders
+
+    become_server()
+    return make
+
+
+def lines(job: Job) -> list[dict[str, object]]:
+    return [json.loads(t) for t in (job.output_dir / "rounds.jsonl").read_text().splitlines()]
+
+
+def replace_array(value: np.ndarray) -> Tamper:  # type: ignore[type-arg]
+    def tamper(content: RecordDict) -> None:
+        arrays = {k: a.numpy() for k, a in content.array_records["arrays"].items()}
+        content["arrays"] = to_record({**arrays, "head.bias": value})
+
+    return tamper
+
+
+def set_weight(value: float) -> Tamper:
+    return lambda content: content.metric_records.update(
+        {"metrics": MetricRecord({"num-examples": value})}
+    )
+
+
+def set_config(key: str, value: object) -> Tamper:
+    return lambda content: content.config_records["config"].update({key: value})  # type: ignore[dict-item]
+
+
+def empty(content: RecordDict) -> None:
+    content["arrays"] = ArrayRecord({})
+
+
+def refuse(content: RecordDict) -> None:
+    content["config"] = ConfigRecord(dict(pack_refusal("policy").config_records["config"]))
+
+
+BAD: dict[str, tuple[Tamper, str]] = {
+    "nan": (replace_array(np.full(2, np.nan, np.float32)), "NaN"),
+    "infinity": (replace_array(np.full(2, np.inf, np.float32)), "infinity"),
+    "shape": (replace_array(np.zeros((2, 1), np.float32)), "shape"),
+    "broadcastable": (replace_array(np.zeros(1, np.float32)), "shape"),
+    "dtype": (replace_array(np.zeros(2, np.float64)), "float64"),
+    "nothing": (empty, "missing"),
+    "negative weight": (set_weight(-79.0), "num-examples"),
+    "huge weight": (set_weight(1e12), "num-examples"),
+    "zero weight": (set_weight(0.0), "num-examples"),
+    "nan weight": (set_weight(float("nan")), "num-examples"),
+    "wrong round": (set_config("server-round", 7), "round 7"),
+    "wrong run": (set_config("run-id", "other"), "'other'"),
+    "another's name": (set_config("site", "southgate"), "in the name of 'southgate'"),
+    "refusal": (refuse, "refused: policy"),
+    "foreign code": (set_config("refusal", "patient Smith has cancer"), "unknown code"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_answer_is_dropped_by_itself(
+    name: str, job: Callable[..., tuple[Job, list[Path]]]
+) -> None:
+    tamper, reason = BAD[name]
+    this, folders = job("rounds=1")
+    this = replace(this, quorum=1)
+    outcome = run_rounds(TamperingGrid(folders, tamper), this)
+    (line,) = lines(this)
+    assert line["answered"] == ["southgate"]
+    assert reason in line["refused"]["northfield"]  # type: ignore[index]
+    assert "Smith" not in json.dumps(line)
+    assert line["applied"]
+    assert all(np.isfinite(a).all() for a in outcome.models["shared"].values())
+
+
+def test_a_second_answer_of_one_node_is_counted_once(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    this, folders = job("rounds=1")
+    once = run_rounds(InProcessGrid(folders, None), this)
+    twice = run_rounds(TamperingGrid(folders, lambda _: None, twice=True), this)
+    for name, value in once.models["shared"].items():
+        assert value.tobytes() == twice.models["shared"][name].tobytes()
+
+
+def test_below_the_quorum_a_round_is_not_applied_and_says_so(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    this, folders = job("rounds=2")
+    outcome = run_rounds(TamperingGrid(folders, set_weight(-1.0)), this)
+    assert outcome.rounds_applied == 0
+    assert [line["applied"] for line in lines(this)] == [False, False]
+
+
+def test_a_run_whose_rounds_all_fail_gives_up(job: Callable[..., tuple[Job, list[Path]]]) -> None:
+    this, folders = job("rounds=9")
+    with pytest.raises(IncompleteRunError, match="3 rounds in a row"):
+        run_rounds(TamperingGrid(folders, set_weight(-1.0)), this)
+
+
+def test_missing_sites_are_waited_for_and_then_named(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    this, folders = job("rounds=1")
+    with pytest.raises(IncompleteRunError, match="expected 3 sites within 0 s, 2 came"):
+        run_rounds(InProcessGrid(folders, None), replace(this, num_sites=3, wait_seconds=0.1))
+
+
+class InterruptingGrid(InProcessGrid):
+    """Stops as Ctrl-C would, after some exchanges."""
+
+    def __init__(self, sites: Iterable[Path], after: int) -> None:
+        super().__init__(sites, None)
+        self.left = after
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return super().send_and_receive(messages, timeout=timeout)
+
+
+@pytest.mark.parametrize("after", [2, 3, 4])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    after: int, job: Callable[..., tuple[Job, list[Path]]], tmp_path: Path
+) -> None:
+    this, folders = job("rounds=3")
+    whole = run_rounds(InProcessGrid(folders, None), this)
+    cut = replace(this, output_dir=tmp_path / "cut")
+    cut.output_dir.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(InterruptingGrid(folders, after), cut)
+    with (cut.output_dir / "rounds.jsonl").open("a") as stream:
+        stream.write('{"round": 3, "appl')  # a line that was being written
+    resumed = run_rounds(InProcessGrid(folders, None), replace(cut, resume=True))
+    assert [line["round"] for line in lines(cut)] == [1, 2, 3]
+    for name, value in whole.models["shared"].items():
+        assert value.tobytes() == resumed.models["shared"][name].tobytes()
+    assert resumed.rounds_applied == 3
+
+
+def test_another_experiments_checkpoint_is_refused(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    this, folders = job("rounds=1")
+    run_rounds(InProcessGrid(folders, None), this)
+    other = replace(this, experiment=replace(this.experiment, seed=9), resume=True)
+    with pytest.raises(CheckpointError, match="another"):
+        run_rounds(InProcessGrid(folders, None), other)
