@@ -136,7 +136,7 @@ def _mapping_path(key: str) -> list[str] | None:
     for part in key.split("."):
         if not is_dataclass(current):
             return None
-        current = get_type_hints(current).get(part)  # type: ignore[arg-type]
+        current = get_type_hints(current).get(part)
         path.append(part)
         if any(get_origin(hint) is Mapping for hint in (current, *get_args(current))):
             return path

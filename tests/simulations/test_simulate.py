@@ -228,7 +228,7 @@ def test_no_rows_left(
     simulate: Callable[..., tuple[int, Path]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    root = rewrite_table(hospitals, tmp_path, lambda rows: [])
+    root = rewrite_table(hospitals, tmp_path, lambda _: [])
     assert "no rows" in failing(capsys, lambda: simulate(f"data.root={root}"))
 
 
