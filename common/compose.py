@@ -22,7 +22,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from common.config import Settings, check_settings
+from common.checks import check_settings
+from common.config import Settings
 from common.errors import SettingsError
 from common.schema import build, mutable_twin, suggest
 

@@ -16,7 +16,7 @@ from typing import Literal
 import yaml
 
 from common.errors import SettingsError
-from common.schema import build, to_plain
+from common.schema import to_plain
 
 Augmentation = Literal["none", "flip", "dihedral"]
 PrivacyUnit = Literal["none", "patient", "image"]
@@ -179,25 +179,6 @@ class Experiment:
         """SHA-256 of :meth:`to_yaml`, in hexadecimal."""
         return hashlib.sha256(self.to_yaml().encode()).hexdigest()
 
-    @staticmethod
-    def from_yaml(text: str) -> Experiment:
-        """Parse what a server sent: safe YAML, checked, nothing interpolated.
-
-        Raises:
-            SettingsError: on text that is not YAML, on ``${…}``, on any unknown or wrong setting.
-        """
-        if "${" in text:
-            raise SettingsError("the experiment holds '${': a site interpolates nothing")
-        try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingsError("the experiment is not a YAML text") from error
-        experiment = build(Experiment, values)
-        problems = check_experiment(experiment)
-        if problems:
-            raise SettingsError(problems)
-        return experiment
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -223,121 +204,3 @@ class Settings:
     strategy: StrategySettings = field(default_factory=StrategySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
-
-
-def check_settings(settings: Settings) -> list[str]:
-    """Return every contradiction between settings, a line each."""
-    problems = check_positive(
-        {
-            "rounds": settings.rounds,
-            "local_steps": settings.local_steps,
-            "threads": settings.threads,
-            "evaluate_every": settings.evaluate_every,
-        }
-    )
-    if settings.quorum is not None and settings.quorum < 1:
-        problems.append(f"quorum: expected at least 1, got {settings.quorum}")
-    if settings.engine.workers is not None and settings.engine.workers < 1:
-        problems.append(f"engine.workers: expected at least 1, got {settings.engine.workers}")
-    data = settings.data
-    if data.layout == "table":
-        if data.root is None:
-            problems.append("data.root must be given: the folder that holds the table")
-        if (data.image_column is None) == (data.image_pattern is None):
-            problems.append("give exactly one of data.image_column and data.image_pattern")
-    if settings.privacy.unit == "patient" and data.patient_column is None:
-        problems.append(
-            "privacy=patient needs data.patient_column: the column that identifies the patient "
-            "(without one the unit is the image: privacy=image)"
-        )
-    if settings.privacy.unit == "image" and data.patient_column is not None:
-        problems.append(
-            f"privacy=image protects one image, but data.patient_column={data.patient_column} "
-            "tells patients apart: use privacy=patient, or data.patient_column=null"
-        )
-    problems += (
-        check_task(data) + check_privacy(settings.privacy) + check_strategy(settings.strategy)
-    )
-    return problems
-
-
-def check_experiment(experiment: Experiment) -> list[str]:
-    """Return what a site holds against a shared experiment, a line each."""
-    problems = check_positive(
-        {
-            "rounds": experiment.rounds,
-            "local_steps": experiment.local_steps,
-            "threads": experiment.threads,
-        }
-    )
-    if experiment.data.classes is None:
-        problems.append("data.classes: the shared experiment needs its list of classes")
-    problems += check_task(experiment.data)
-    return problems + check_privacy(experiment.privacy) + check_strategy(experiment.strategy)
-
-
-def check_positive(values: Mapping[str, int]) -> list[str]:
-    return [f"{k}: expected at least 1, got {v}" for k, v in values.items() if v < 1]
-
-
-def check_task(task: TaskSettings) -> list[str]:
-    problems = []
-    if task.channels not in (1, 3):
-        problems.append(f"data.channels: expected 1 or 3, got {task.channels}")
-    if not 8 <= task.image_size <= 1024:
-        problems.append(f"data.image_size: expected 8 to 1024 pixels, got {task.image_size}")
-    if not 0 < task.test_fraction < 1:
-        problems.append(f"data.test_fraction: expected between 0 and 1, got {task.test_fraction}")
-    if task.validation_fraction < 0 or task.test_fraction + task.validation_fraction >= 1:
-        problems.append(
-            "data.validation_fraction: expected at least 0 and, with data.test_fraction, "
-            f"below 1, got {task.validation_fraction}"
-        )
-    if task.classes is not None:
-        if len(set(task.classes)) != len(task.classes):
-            problems.append("data.classes: a class stands in the list twice")
-        if task.negative_label in task.classes:
-            problems.append(
-                f"data.negative_label: '{task.negative_label}' means none of the classes, "
-                "so it cannot be one of them"
-            )
-        if len(task.classes) < (1 if task.multi_label else 2):
-            problems.append("data.classes: a classifier needs at least two classes")
-    return problems
-
-
-def check_strategy(strategy: StrategySettings) -> list[str]:
-    problems = check_positive({"strategy.batch_size": strategy.batch_size})
-    if strategy.learning_rate <= 0:
-        problems.append(f"strategy.learning_rate: expected above 0, got {strategy.learning_rate}")
-    if strategy.weight_decay < 0:
-        problems.append(f"strategy.weight_decay: expected at least 0, got {strategy.weight_decay}")
-    if not 0 <= strategy.momentum < 1:
-        problems.append(f"strategy.momentum: expected in [0, 1), got {strategy.momentum}")
-    return problems
-
-
-def check_privacy(privacy: PrivacyTarget) -> list[str]:
-    if not privacy.enabled:
-        given = [n for n in ("epsilon", "noise_multiplier") if getattr(privacy, n) is not None]
-        return [
-            f"privacy=none with privacy.{name}={getattr(privacy, name)}: training without "
-            f"privacy has no {name}; choose privacy=patient, or leave it out"
-            for name in given
-        ]
-    problems = []
-    if privacy.epsilon is None and privacy.noise_multiplier is None:
-        problems.append("give privacy.epsilon (σ is planned for it) or privacy.noise_multiplier")
-    if privacy.epsilon is not None and privacy.epsilon <= 0:
-        problems.append(f"privacy.epsilon: expected above 0, got {privacy.epsilon}")
-    if privacy.noise_multiplier is not None and privacy.noise_multiplier <= 0:
-        problems.append(
-            f"privacy.noise_multiplier: expected above 0, got {privacy.noise_multiplier}"
-        )
-    if privacy.delta is None or not 0 < privacy.delta < 1:
-        problems.append(f"privacy.delta: expected between 0 and 1, got {privacy.delta}")
-    if privacy.max_grad_norm <= 0:
-        problems.append(f"privacy.max_grad_norm: expected above 0, got {privacy.max_grad_norm}")
-    if privacy.sample_rate is not None and not 0 < privacy.sample_rate <= 1:
-        problems.append(f"privacy.sample_rate: expected in (0, 1], got {privacy.sample_rate}")
-    return problems

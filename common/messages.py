@@ -15,6 +15,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
+from common.checks import parse_experiment
 from common.config import Experiment
 from common.data.split import Part
 from common.errors import MessageError, ModelError, wire_codes
@@ -46,7 +47,7 @@ class Request:
     @staticmethod
     def unpack(content: RecordDict) -> Request:
         config = _config(content)
-        experiment = Experiment.from_yaml(_text(config, "experiment", limit=100_000))
+        experiment = parse_experiment(_text(config, "experiment", limit=100_000))
         return Request(_text(config, "run-id"), _whole(config, "server-round"), experiment)
 
 

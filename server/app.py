@@ -8,7 +8,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from common.config import Experiment
+from common.checks import parse_experiment
 from server.job import Job, Outcome
 from server.results import write_outcome
 from server.rounds import run_rounds
@@ -33,7 +33,7 @@ def main(grid: Grid, context: Context) -> None:
     """A ServerApp for real processes: everything it needs stands in the run's configuration."""
     config = context.run_config
     job = Job(
-        experiment=Experiment.from_yaml(str(config["experiment-yaml"])),
+        experiment=parse_experiment(str(config["experiment-yaml"])),
         run_id=str(config["run-id"]),
         num_sites=int(config["num-sites"]),
         output_dir=Path(str(config["output-dir"])),

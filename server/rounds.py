@@ -9,20 +9,16 @@ Each round, numbered as the design numbers it:
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
-from common.checkpoint import read_tensors, write_tensors
 from common.data.split import Part
-from common.errors import CheckpointError, IncompleteRunError, MessageError, ModelError
+from common.errors import IncompleteRunError, MessageError, ModelError
 from common.messages import (
     EvaluateAnswer,
     EvaluateRequest,
@@ -31,11 +27,11 @@ from common.messages import (
     TrainRequest,
 )
 from common.metrics import Counts, figures
-from common.models import build_model
-from common.parameters import Arrays, arrays_of, check_arrays
+from common.parameters import Arrays, check_arrays
 from server.exchange import Exchange, Replies
 from server.job import Job, Outcome
-from server.strategies import Models, Strategy, build_strategy
+from server.state import RunState, commit
+from server.strategies import STRATEGIES, Models, Strategy
 
 MAX_FAILED_ROUNDS = 3
 """Rounds in a row that may fail before the run gives up."""
@@ -59,14 +55,14 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         )
     job.progress.described(met.answers)
 
-    strategy = build_strategy(job.experiment.strategy.name)
-    state = _State.load(job) if job.resume else None
+    strategy = STRATEGIES.get(job.experiment.strategy.name)()
+    state = RunState.load(job) if job.resume else None
     if state is None:
-        state = _State.fresh(job, strategy, list(exchange.nodes))
+        state = RunState.fresh(job, strategy, list(exchange.nodes))
     failed = 0
     while state.server_round < job.experiment.rounds:
         state, line = _one_round(exchange, job, strategy, state)
-        _commit(job, state, line)
+        commit(job, state, line)
         job.progress.round_done(line)
         failed = 0 if line["applied"] else failed + 1
         if failed == MAX_FAILED_ROUNDS:
@@ -88,48 +84,9 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     )
 
 
-@dataclass(frozen=True)
-class _State:
-    """Everything that a resumed run needs; what a checkpoint holds."""
-
-    server_round: int
-    rounds_applied: int
-    models: Models
-    bytes_down: int = 0
-    bytes_up: int = 0
-
-    @staticmethod
-    def fresh(job: Job, strategy: Strategy, sites: list[str]) -> _State:
-        arrays = arrays_of(build_model(job.experiment, seed=job.experiment.seed))
-        return _State(0, 0, strategy.initial_models(arrays, sites))
-
-    @staticmethod
-    def load(job: Job) -> _State | None:
-        """The last committed round; ``None`` where the run was cut off in its first."""
-        if not (job.output_dir / "checkpoint" / "checkpoint.json").exists():
-            _forget_lines_after(job, 0)
-            return None
-        tensors, facts = read_tensors(job.output_dir / "checkpoint", "checkpoint")
-        found = facts.get("run_id"), facts.get("experiment_sha256")
-        if found != (job.run_id, job.experiment.digest()):
-            raise CheckpointError(
-                f"{job.output_dir}: its checkpoint is another run's or experiment's"
-            )
-        models: Models = {}
-        for key, value in tensors.items():
-            model, name = key.split("/", 1)
-            models.setdefault(model, {})[name] = value
-        order = list(arrays_of(build_model(job.experiment)))
-        models = {name: {key: arrays[key] for key in order} for name, arrays in models.items()}
-        _forget_lines_after(job, facts["round"])
-        return _State(
-            facts["round"], facts["rounds_applied"], models, facts["bytes_down"], facts["bytes_up"]
-        )
-
-
 def _one_round(
-    exchange: Exchange, job: Job, strategy: Strategy, state: _State
-) -> tuple[_State, dict[str, Any]]:
+    exchange: Exchange, job: Job, strategy: Strategy, state: RunState
+) -> tuple[RunState, dict[str, Any]]:
     started = time.monotonic()
     number = state.server_round + 1
     requests = {  # 1
@@ -154,7 +111,7 @@ def _one_round(
     }
     if applied and (number % job.evaluate_every == 0 or number == job.experiment.rounds):
         line["validation"] = _validation(exchange, job, strategy, models, number)
-    state = _State(
+    state = RunState(
         number,
         state.rounds_applied + applied,
         models,
@@ -222,7 +179,7 @@ def pool(counts: Mapping[str, Counts], job: Job) -> Counts:
 
 
 def _final_evaluation(
-    exchange: Exchange, job: Job, state: _State
+    exchange: Exchange, job: Job, state: RunState
 ) -> tuple[dict[str, dict[str, Counts]], dict[str, Any]]:
     """Every model on every site's test patients, once, after the last round."""
     test_counts: dict[str, dict[str, Counts]] = {}
@@ -234,38 +191,3 @@ def _final_evaluation(
         test_counts[name] = {s: a.counts for s, a in answers.items() if a.counts is not None}
         statements |= {s: a.privacy for s, a in answers.items() if a.privacy is not None}
     return test_counts, statements
-
-
-def _commit(job: Job, state: _State, line: Mapping[str, Any]) -> None:
-    """Write the round's line, then the checkpoint, whose JSON is the moment of commitment."""
-    with (job.output_dir / "rounds.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line, allow_nan=False) + "\n")
-    tensors = {
-        f"{model}/{name}": value
-        for model, arrays in state.models.items()
-        for name, value in arrays.items()
-    }
-    facts = {
-        "run_id": job.run_id,
-        "experiment_sha256": job.experiment.digest(),
-        "round": state.server_round,
-        "rounds_applied": state.rounds_applied,
-        "bytes_down": line["bytes"]["down"],
-        "bytes_up": line["bytes"]["up"],
-    }
-    write_tensors(job.output_dir / "checkpoint", "checkpoint", tensors, facts, versioned=True)
-
-
-def _forget_lines_after(job: Job, server_round: int) -> None:
-    """Drop lines of rounds that were not committed before the run was cut off."""
-    path = job.output_dir / "rounds.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    kept = [line for line in lines if _round_of(line) <= server_round]
-    path.write_text("".join(kept), encoding="utf-8")
-
-
-def _round_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["round"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf  # half a line: it was being written when the run was cut off

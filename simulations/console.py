@@ -11,6 +11,7 @@ from rich.table import Table
 
 from common.config import Settings
 from common.messages import Description
+from simulations.report.text import figure_text
 
 
 def privacy_line(settings: Settings) -> str:
@@ -90,7 +91,7 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
             site["name"],
             str(site.get(unit, {}).get("train", "")),
             str(site.get(unit, {}).get("test", "")),
-            _interval(metrics["auroc_macro"]) if metrics else "none",
+            figure_text(metrics["auroc_macro"]) if metrics else "none",
             f"{privacy['epsilon_run']:.3f}" if privacy else "no privacy",
             f"{privacy['epsilon']:.3f}" if privacy else "no privacy",
             f"δ={privacy['delta']:g}, unit {privacy['unit']}, {privacy['adjacency']}, "
@@ -108,10 +109,10 @@ def _print_metrics(console: Console, name: str, metrics: Mapping[str, Any]) -> N
     head = f"pooled test, model of {name}" if name else "pooled test"
     supported = metrics["auroc_macro_supported"]
     lines = [
-        f"{head}: macro AUROC {_interval(metrics['auroc_macro'])}",
+        f"{head}: macro AUROC {figure_text(metrics['auroc_macro'])}",
         f"over {', '.join(supported['support']['classes']) or 'no class'} (≥ "
-        f"{supported['min_positives']} positives) {_interval(supported)}",
-        f"balanced accuracy {_interval(metrics['balanced_accuracy'])}",
+        f"{supported['min_positives']} positives) {figure_text(supported)}",
+        f"balanced accuracy {figure_text(metrics['balanced_accuracy'])}",
     ]
     if metrics["left_out"]:
         lines.append(f"left out for want of support: {', '.join(metrics['left_out'])}")
@@ -127,11 +128,3 @@ def _note(line: Mapping[str, Any]) -> str:
         return ""
     value = line["validation"]["pooled"]["auroc_macro"]
     return "" if value is None else f"validation AUROC {value:.3f}"
-
-
-def _interval(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
-        return "none"
-    if figure["low"] is None:
-        return f"{figure['value']:.3f}"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"

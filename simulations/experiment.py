@@ -24,8 +24,8 @@ from server.results import build_result, write_model
 from simulations.console import ConsoleProgress, print_result, privacy_line
 from simulations.flower import quiet_environment
 from simulations.report.page import write_report
-from simulations.run import Run
 from simulations.sites import Cohorts, prepare_cohorts, write_site_folders
+from simulations.start import Run
 
 
 def simulate(run: Run, console: Console) -> dict[str, Any]:

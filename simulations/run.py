@@ -5,19 +5,14 @@ Imports little, so that a wrong setting fails at once; ``experiment.py`` does th
 
 from __future__ import annotations
 
-import json
-import time
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
-from common.compose import group_choices, load_settings, settings_from_plain
-from common.config import Settings
-from common.errors import CheckpointError, IncompleteRunError, SettingsError
+from common.compose import group_choices, load_settings
+from common.errors import IncompleteRunError, SettingsError
+from simulations.start import new_run, resumed_run
 
 HELP = """\
 usage: fedrounds simulate [-m] [--resume RUN] [--json] [KEY=VALUE …]
@@ -45,21 +40,11 @@ def help_text() -> str:
     return HELP.format(groups=groups + "\n")
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run about to start, or to go on."""
-
-    settings: Settings
-    output_dir: Path
-    run_id: str
-    resume: bool
-
-
 def main(arguments: Sequence[str]) -> int:
     """The subcommand; returns the exit code."""
     words = list(arguments)
     as_json = _take_flag(words, "--json")
-    console = Console(stderr=as_json, soft_wrap=True)
+    console = make_console(as_json)
     if _take_flag(words, "-m", "--multirun"):
         from simulations.sweep import run_sweep
 
@@ -78,39 +63,10 @@ def main(arguments: Sequence[str]) -> int:
     return IncompleteRunError.exit_code if result["rounds"] < run.settings.rounds else 0
 
 
-def new_run(settings: Settings) -> Run:
-    """Choose the output folder.
-
-    Raises:
-        SettingsError: where the folder holds anything already.
-    """
-    name = settings.output_dir or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{settings.experiment}"
-    folder = Path(name).resolve()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        what = "holds a run" if (folder / "config.yaml").exists() else "is not an empty folder"
-        raise SettingsError(
-            f"output_dir={name} {what} already; choose another, or go on with "
-            f"fedrounds simulate --resume {name}"
-        )
-    return Run(replace(settings, output_dir=str(folder)), folder, uuid.uuid4().hex, resume=False)
-
-
-def resumed_run(folder: Path) -> Run:
-    """Read an interrupted run's own settings.
-
-    Raises:
-        CheckpointError: where the folder holds no run that could go on.
-    """
-    try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        run_id = json.loads((folder / "run.json").read_text(encoding="utf-8"))["run_id"]
-    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder}: expected a run's folder, with config.yaml and run.json"
-        ) from error
-    if (folder / "result.json").exists():
-        raise CheckpointError(f"{folder}: this run has ended; its result.json is there")
-    return Run(settings_from_plain(values), folder.resolve(), run_id, resume=True)
+def make_console(stderr: bool) -> Console:
+    """Where a run is told: standard error where standard output must be JSON alone."""
+    console = Console(stderr=stderr, soft_wrap=True)
+    return console if console.is_terminal else Console(stderr=stderr, soft_wrap=True, width=160)
 
 
 def _take_flag(words: list[str], *names: str) -> bool:

@@ -13,9 +13,10 @@ from rich.table import Table
 
 from common.checkpoint import write_json
 from common.compose import expand_sweep, load_settings
-from common.errors import SettingsError
+from common.errors import IncompleteRunError, SettingsError
 from simulations.experiment import simulate
-from simulations.run import new_run
+from simulations.report.text import figure_text
+from simulations.start import new_run
 
 
 def run_sweep(overrides: Sequence[str], console: Console, as_json: bool) -> int:
@@ -41,11 +42,8 @@ def run_sweep(overrides: Sequence[str], console: Console, as_json: bool) -> int:
     console.print(_table(rows))
     if as_json:
         print(json.dumps(rows, indent=1))
-    return (
-        3
-        if any(row["rounds"] < run.settings.rounds for row, run in zip(rows, runs, strict=True))
-        else 0
-    )
+    complete = all(r["rounds"] == run.settings.rounds for r, run in zip(rows, runs, strict=True))
+    return 0 if complete else IncompleteRunError.exit_code
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:
@@ -61,12 +59,6 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table("settings", "ε (largest of the sites)", "macro AUROC", title="sweep")
     for row in rows:
-        figure, spent = row["auroc_macro"], row["epsilon_run"]
-        value = figure["value"] if figure else None
-        interval = (
-            "none" if value is None else f"{value:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
-        )
-        table.add_row(
-            " ".join(row["overrides"]), "none" if spent is None else f"{spent:.3f}", interval
-        )
+        spent = "none" if row["epsilon_run"] is None else f"{row['epsilon_run']:.3f}"
+        table.add_row(" ".join(row["overrides"]), spent, figure_text(row["auroc_macro"]))
     return table

@@ -1,6 +1,6 @@
 """Registry of classifiers: per-sample-gradient safe, no buffer that follows the data."""
 
 from common.models.cnn import CNN as CNN
+from common.models.registry import MODELS as MODELS
 from common.models.registry import build_model as build_model
-from common.models.registry import model_names as model_names
 from common.models.resnet import ResNet18 as ResNet18

@@ -6,10 +6,10 @@ import itertools
 
 from torch import Tensor, nn
 
-from common.models.registry import group_norm, register
+from common.models.registry import MODELS, group_norm
 
 
-@register("cnn")
+@MODELS.register("cnn")
 class CNN(nn.Module):
     """Four blocks of convolution, GroupNorm, ReLU and max-pooling, then a linear head.
 

@@ -1,4 +1,4 @@
-"""Name to model; a name is registered once, and a miss lists what exists."""
+"""The classifiers by name, and what they share."""
 
 from __future__ import annotations
 
@@ -8,50 +8,28 @@ import torch
 from torch import nn
 
 from common.config import Experiment
-from common.errors import ModelError
-from common.schema import suggest
+from common.registry import Registry
 
 ModelFactory = Callable[[int, int, int], nn.Module]
 """(input channels, classes, width) to a module that maps (B, C, H, W) to logits (B, K)."""
 
-_FACTORIES: dict[str, ModelFactory] = {}
+MODELS: Registry[ModelFactory] = Registry("model.name")
 
 
-def register(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Class decorator that makes a model known under ``name``."""
-
-    def decorate(cls: type[nn.Module]) -> type[nn.Module]:
-        if name in _FACTORIES:
-            raise ModelError(f"two models are called '{name}'")
-        _FACTORIES[name] = cls
-        return cls
-
-    return decorate
-
-
-def model_names() -> list[str]:
-    return sorted(_FACTORIES)
-
-
-def build_model(experiment: Experiment, seed: int | None = None) -> nn.Module:
+def build_model(experiment: Experiment, seed: int = 0) -> nn.Module:
     """Build the experiment's classifier on the CPU.
 
     Args:
         experiment: gives name, width, channels and classes.
-        seed: initialises the weights, without touching the global generator's state; ``None``
-            where weights are loaded afterwards.
+        seed: initialises the weights, without touching the global generator's state.
 
     Raises:
-        ModelError: for an unknown name, listing what exists.
+        SettingsError: for an unknown name, listing what exists.
     """
     settings = experiment.model
-    if settings.name not in _FACTORIES:
-        raise ModelError(
-            f"model.name={settings.name}: unknown model{suggest(settings.name, _FACTORIES)}"
-        )
-    factory = _FACTORIES[settings.name]
+    factory = MODELS.get(settings.name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0 if seed is None else seed)
+        torch.manual_seed(seed)
         return factory(experiment.data.channels, len(experiment.classes), settings.width)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from common.models.registry import group_norm, register
+from common.models.registry import MODELS, group_norm
 
 
-@register("resnet18")
+@MODELS.register("resnet18")
 class ResNet18(nn.Module):
     """Eight residual blocks of two convolutions; the stem is one 3×3 convolution, no pooling.
 

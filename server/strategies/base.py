@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from common.errors import SettingsError
 from common.messages import TrainAnswer
 from common.parameters import Arrays
-from common.schema import suggest
+from common.registry import Registry
 
 Models = dict[str, Arrays]
 """Every model of a run by name; the whole of a strategy's state, checkpointed each round."""
-
-_STRATEGIES: dict[str, type[Strategy]] = {}
 
 
 class Strategy(ABC):
@@ -32,28 +29,4 @@ class Strategy(ABC):
         """The next models, from checked answers in the order of their sites' names."""
 
 
-def register(name: str) -> Callable[[type[Strategy]], type[Strategy]]:
-    """Class decorator that makes a strategy known under ``name``."""
-
-    def decorate(cls: type[Strategy]) -> type[Strategy]:
-        if name in _STRATEGIES:
-            raise SettingsError(f"two strategies are called '{name}'")
-        _STRATEGIES[name] = cls
-        return cls
-
-    return decorate
-
-
-def strategy_names() -> list[str]:
-    return sorted(_STRATEGIES)
-
-
-def build_strategy(name: str) -> Strategy:
-    """Look a strategy up.
-
-    Raises:
-        SettingsError: listing what exists, where there is none of that name.
-    """
-    if name not in _STRATEGIES:
-        raise SettingsError(f"strategy.name={name}: unknown strategy{suggest(name, _STRATEGIES)}")
-    return _STRATEGIES[name]()
+STRATEGIES: Registry[type[Strategy]] = Registry("strategy.name")

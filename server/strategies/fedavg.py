@@ -8,12 +8,12 @@ import numpy as np
 
 from common.messages import TrainAnswer
 from common.parameters import Arrays
-from server.strategies.base import Models, Strategy, register
+from server.strategies.base import STRATEGIES, Models, Strategy
 
 SHARED = "shared"
 
 
-@register("fedavg")
+@STRATEGIES.register("fedavg")
 class FedAvg(Strategy):
     """One shared model, replaced each round by the sites' weighted mean."""
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from common.messages import TrainAnswer
 from common.parameters import Arrays
-from server.strategies.base import Models, Strategy, register
+from server.strategies.base import STRATEGIES, Models, Strategy
 
 
-@register("local")
+@STRATEGIES.register("local")
 class Local(Strategy):
     """One model a site, all from one initialisation, never mixed."""
 

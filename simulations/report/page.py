@@ -11,6 +11,7 @@ from typing import Any
 from common.checkpoint import read_json, write_bytes
 from common.errors import CheckpointError, SettingsError
 from simulations.report.curves import learning_curves
+from simulations.report.text import figure_text
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -23,7 +24,7 @@ pre { overflow-x: auto; padding: .7rem; border: 1px solid #8886; }
 """
 
 
-def help_text() -> str:
+def helpfigure_text() -> str:
     return (
         "usage: fedrounds report RUN\n\nWrite RUN/report.html anew from RUN's result.json, "
         "rounds.jsonl and config.yaml.\n"
@@ -91,7 +92,7 @@ def outcome_sentence(result: Mapping[str, Any]) -> str:
     spent = [site["privacy"] for site in result["sites"] if site["privacy"]]
     head = f"{len(names)} sites trained for {result['rounds']} rounds"
     if result["metrics"]:
-        head += f"; pooled test macro AUROC {_text(result['metrics']['auroc_macro'])}"
+        head += f"; pooled test macro AUROC {figure_text(result['metrics']['auroc_macro'])}"
     if not spent:
         return f"{head}; without differential privacy."
     worst = max(spent, key=lambda p: float(p["epsilon_run"]))
@@ -119,7 +120,7 @@ def _sites(sites: Sequence[Mapping[str, Any]]) -> str:
                 site["name"],
                 site.get("patients", {}).get("train", ""),
                 site.get("patients", {}).get("test", ""),
-                _text(metrics["auroc_macro"]) if metrics else "none",
+                figure_text(metrics["auroc_macro"]) if metrics else "none",
                 guarantee,
             ]
         )
@@ -137,15 +138,16 @@ def _metrics(result: Mapping[str, Any]) -> list[str]:
                 c,
                 f["support"]["positives"],
                 f["support"]["negatives"],
-                _text(f),
-                _text(metrics["auprc"][c]),
+                figure_text(f),
+                figure_text(metrics["auprc"][c]),
             ]
             for c, f in metrics["auroc"].items()
         ]
         parts.append(_table(["class", "positives", "negatives", "AUROC", "AUPRC"], rows))
         parts.append(
-            f"<p>Balanced accuracy {_text(metrics['balanced_accuracy'])}; log loss "
-            f"{_text(metrics['log_loss'])}; AUROC exact to ±{metrics['bin_error'] or 0:.1e}.</p>"
+            f"<p>Balanced accuracy {figure_text(metrics['balanced_accuracy'])}; "
+            f"log loss {figure_text(metrics['log_loss'])}; "
+            f"AUROC exact to ±{metrics['bin_error'] or 0:.1e}.</p>"
         )
         if metrics["left_out"]:
             left_out = html.escape(", ".join(metrics["left_out"]))
@@ -167,11 +169,3 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def _cell(value: object) -> str:
     kind = ' class="number"' if isinstance(value, (int, float)) else ""
     return f"<td{kind}>{html.escape(str(value))}</td>"
-
-
-def _text(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
-        return "none"
-    if figure["low"] is None:
-        return f"{figure['value']:.3f}"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from client.site import Site
+from common.checks import parse_experiment
 from common.config import Experiment
 from common.data.split import part_of
 from common.schema import to_plain
@@ -30,7 +31,7 @@ privacy: {unit: patient, epsilon: 8, delta: 1e-3, max_grad_norm: 0.05}
 
 @pytest.fixture
 def experiment() -> Experiment:
-    return Experiment.from_yaml(EXPERIMENT)
+    return parse_experiment(EXPERIMENT)
 
 
 def train_ids(count: int, prefix: str = "P") -> list[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from common.checks import parse_experiment
 from common.compose import CONF, expand_sweep, group_choices, load_settings, settings_from_plain
-from common.config import Experiment, Settings, TaskSettings
+from common.config import Settings, TaskSettings
 from common.errors import SettingsError
 from common.schema import narrow, to_plain
 
@@ -132,9 +133,9 @@ privacy: {unit: none}
 
 
 def test_an_experiment_is_one_text() -> None:
-    experiment = Experiment.from_yaml(EXPERIMENT)
-    assert Experiment.from_yaml(experiment.to_yaml()) == experiment
-    assert experiment.digest() == Experiment.from_yaml(experiment.to_yaml()).digest()
+    experiment = parse_experiment(EXPERIMENT)
+    assert parse_experiment(experiment.to_yaml()) == experiment
+    assert experiment.digest() == parse_experiment(experiment.to_yaml()).digest()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_an_experiment_is_one_text() -> None:
 )
 def test_a_site_refuses_an_experiment_that_is_not_plain_settings(text: str) -> None:
     with pytest.raises(SettingsError):
-        Experiment.from_yaml(text)
+        parse_experiment(text)
 
 
 def test_a_sites_own_settings_have_no_place_in_the_experiment() -> None:

@@ -9,10 +9,10 @@ import torch
 from opacus import GradSampleModule
 
 from client.loss import loss_per_image
+from common.checks import parse_experiment
 from common.config import Experiment, ModelSettings
-from common.errors import ModelError
-from common.models import build_model, model_names
-from common.models.registry import register
+from common.errors import SettingsError
+from common.models import MODELS, build_model
 
 BASE = """
 name: x
@@ -28,7 +28,7 @@ privacy: {unit: none}
 
 
 def experiment(name: str, channels: int) -> Experiment:
-    base = Experiment.from_yaml(BASE)
+    base = parse_experiment(BASE)
     data = replace(base.data, channels=channels)
     return replace(base, data=data, model=ModelSettings(name, width=8))
 
@@ -58,7 +58,7 @@ def test_per_sample_gradients_equal_a_micro_batch_loop(
         torch.testing.assert_close(parameter.grad_sample, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", MODELS.names())
 def test_weights_follow_from_the_seed_and_leave_the_global_generator_alone(name: str) -> None:
     before = torch.get_rng_state()
     one, again, other = (build_model(experiment(name, 1), seed=s) for s in (3, 3, 4))
@@ -69,10 +69,10 @@ def test_weights_follow_from_the_seed_and_leave_the_global_generator_alone(name:
 
 
 def test_an_unknown_model_lists_what_exists() -> None:
-    with pytest.raises(ModelError, match="did you mean 'resnet18'"):
+    with pytest.raises(SettingsError, match="did you mean 'resnet18'"):
         build_model(experiment("resnet19", 1))
 
 
 def test_a_name_is_registered_once() -> None:
-    with pytest.raises(ModelError, match="two models"):
-        register("cnn")(torch.nn.Linear)
+    with pytest.raises(SettingsError, match="two things"):
+        MODELS.register("cnn")(torch.nn.Linear)

@@ -8,8 +8,7 @@ import pytest
 from common.errors import SettingsError
 from common.messages import TrainAnswer
 from common.parameters import Arrays
-from server.strategies import FedAvg, Local, build_strategy, strategy_names
-from server.strategies.base import register
+from server.strategies import STRATEGIES, FedAvg, Local
 from server.strategies.fedavg import weighted_mean
 
 
@@ -55,8 +54,8 @@ def test_local_models_never_mix() -> None:
 
 
 def test_registry() -> None:
-    assert strategy_names() == ["fedavg", "local"]
+    assert STRATEGIES.names() == ["fedavg", "local"]
     with pytest.raises(SettingsError, match="did you mean 'fedavg'"):
-        build_strategy("fedavgg")
-    with pytest.raises(SettingsError, match="two strategies"):
-        register("local")(Local)
+        STRATEGIES.get("fedavgg")
+    with pytest.raises(SettingsError, match="two things"):
+        STRATEGIES.register("local")(Local)

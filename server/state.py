@@ -1,0 +1,90 @@
+"""What a run must not lose: its state, the checkpoint that holds it, and the rounds' lines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.checkpoint import read_tensors, write_tensors
+from common.errors import CheckpointError
+from common.models import build_model
+from common.parameters import arrays_of
+from server.job import Job
+from server.strategies import Models, Strategy
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Everything that a resumed run needs; what a checkpoint holds."""
+
+    server_round: int
+    rounds_applied: int
+    models: Models
+    bytes_down: int = 0
+    bytes_up: int = 0
+
+    @staticmethod
+    def fresh(job: Job, strategy: Strategy, sites: list[str]) -> RunState:
+        arrays = arrays_of(build_model(job.experiment, seed=job.experiment.seed))
+        return RunState(0, 0, strategy.initial_models(arrays, sites))
+
+    @staticmethod
+    def load(job: Job) -> RunState | None:
+        """The last committed round; ``None`` where the run was cut off in its first."""
+        if not (job.output_dir / "checkpoint" / "checkpoint.json").exists():
+            _forget_lines_after(job, 0)
+            return None
+        tensors, facts = read_tensors(job.output_dir / "checkpoint", "checkpoint")
+        found = facts.get("run_id"), facts.get("experiment_sha256")
+        if found != (job.run_id, job.experiment.digest()):
+            raise CheckpointError(
+                f"{job.output_dir}: its checkpoint is another run's or experiment's"
+            )
+        models: Models = {}
+        for key, value in tensors.items():
+            model, name = key.split("/", 1)
+            models.setdefault(model, {})[name] = value
+        order = list(arrays_of(build_model(job.experiment)))
+        models = {name: {key: arrays[key] for key in order} for name, arrays in models.items()}
+        _forget_lines_after(job, facts["round"])
+        return RunState(
+            facts["round"], facts["rounds_applied"], models, facts["bytes_down"], facts["bytes_up"]
+        )
+
+
+def commit(job: Job, state: RunState, line: Mapping[str, Any]) -> None:
+    """Write the round's line, then the checkpoint, whose JSON is the moment of commitment."""
+    with (job.output_dir / "rounds.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line, allow_nan=False) + "\n")
+    tensors = {
+        f"{model}/{name}": value
+        for model, arrays in state.models.items()
+        for name, value in arrays.items()
+    }
+    facts = {
+        "run_id": job.run_id,
+        "experiment_sha256": job.experiment.digest(),
+        "round": state.server_round,
+        "rounds_applied": state.rounds_applied,
+        "bytes_down": line["bytes"]["down"],
+        "bytes_up": line["bytes"]["up"],
+    }
+    write_tensors(job.output_dir / "checkpoint", "checkpoint", tensors, facts, versioned=True)
+
+
+def _forget_lines_after(job: Job, server_round: int) -> None:
+    """Drop lines of rounds that were not committed before the run was cut off."""
+    path = job.output_dir / "rounds.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if _round_of(line) <= server_round]
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+def _round_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["round"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # half a line: it was being written when the run was cut off

@@ -1,0 +1,15 @@
+"""One figure as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def figure_text(figure: Mapping[str, Any] | None) -> str:
+    """``0.897 [0.870, 0.925]``; without interval where there is none, ``none`` without value."""
+    if figure is None or figure["value"] is None:
+        return "none"
+    if figure["low"] is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
