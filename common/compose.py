@@ -75,7 +75,7 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     problems: list[str] = []
     for text in overrides:
         try:
-            override = parser.parse_override(text)
+            override = _parse(parser, text)
         except HydraException as error:
             problems.append(f"'{text}' is not key=value ({str(error).splitlines()[0]})")
             continue
@@ -84,6 +84,21 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     if problems:
         raise SettingsError(problems)
     return parsed
+
+
+def _parse(parser: OverridesParser, text: str) -> Override:
+    """Parse one override; a text setting may hold what Hydra's grammar would have quoted.
+
+    ``data.image_pattern=images/{image_id}.jpg`` and paths with brackets are meant as they stand.
+    """
+    try:
+        return parser.parse_override(text)
+    except HydraException:
+        key, found, value = text.partition("=")
+        if not found or _hint(key) not in (str, str | None):
+            raise
+        quoted = value.replace("'", "\\'")
+        return parser.parse_override(f"{key}='{quoted}'")
 
 
 def group_choices() -> dict[str, list[str]]:
@@ -128,6 +143,16 @@ def _check_key(key: str, cls: type) -> list[str]:
             return []
         current = hint
     return [f"'{key}' is a group without choices of its own; set one of its keys"]
+
+
+def _hint(key: str) -> Any:
+    """The type of a dotted setting, or ``None`` where there is no such setting."""
+    current: Any = Settings
+    for part in key.split("."):
+        if not is_dataclass(current):
+            return None
+        current = get_type_hints(current).get(part)
+    return current
 
 
 def _mapping_path(key: str) -> list[str] | None:

@@ -24,7 +24,7 @@ pre { overflow-x: auto; padding: .7rem; border: 1px solid #8886; }
 """
 
 
-def helpfigure_text() -> str:
+def help_text() -> str:
     return (
         "usage: fedrounds report RUN\n\nWrite RUN/report.html anew from RUN's result.json, "
         "rounds.jsonl and config.yaml.\n"

@@ -113,6 +113,12 @@ def test_a_mapping_is_set_as_a_whole_or_key_by_key() -> None:
     assert load_settings(["privacy.public_patients=50"]).privacy.public_patients == 50
 
 
+@pytest.mark.parametrize("value", ["images/{image_id}.jpg", "it's (one) {a}\\b"])
+def test_a_text_may_hold_what_the_grammar_would_have_quoted(value: str) -> None:
+    overrides = [f"data.image_pattern={value}", "data.image_column=null", "data.root=x"]
+    assert load_settings(["data=table", *overrides, "privacy=none"]).data.image_pattern == value
+
+
 def test_resolved_settings_read_back_the_same() -> None:
     settings = load_settings(["data.label_map={a: b}", "privacy.epsilon=3"])
     text = yaml.safe_dump(to_plain(settings))
