@@ -38,8 +38,11 @@ def check_settings(settings: Settings) -> list[str]:
             "local_steps": settings.local_steps,
             "threads": settings.threads,
             "evaluate_every": settings.evaluate_every,
+            "model.width": settings.model.width,
         }
     )
+    if settings.seed < 0:
+        problems.append(f"seed: expected at least 0, got {settings.seed}")
     if settings.quorum is not None and settings.quorum < 1:
         problems.append(f"quorum: expected at least 1, got {settings.quorum}")
     if settings.engine.workers is not None and settings.engine.workers < 1:
@@ -73,6 +76,7 @@ def check_experiment(experiment: Experiment) -> list[str]:
             "rounds": experiment.rounds,
             "local_steps": experiment.local_steps,
             "threads": experiment.threads,
+            "model.width": experiment.model.width,
         }
     )
     if experiment.data.classes is None:
@@ -89,8 +93,8 @@ def check_task(task: TaskSettings) -> list[str]:
     problems = []
     if task.channels not in (1, 3):
         problems.append(f"data.channels: expected 1 or 3, got {task.channels}")
-    if not 8 <= task.image_size <= 1024:
-        problems.append(f"data.image_size: expected 8 to 1024 pixels, got {task.image_size}")
+    if not 16 <= task.image_size <= 1024:
+        problems.append(f"data.image_size: expected 16 to 1024 pixels, got {task.image_size}")
     if not 0 < task.test_fraction < 1:
         problems.append(f"data.test_fraction: expected between 0 and 1, got {task.test_fraction}")
     if task.validation_fraction < 0 or task.test_fraction + task.validation_fraction >= 1:

@@ -10,6 +10,7 @@
     │   ├── PolicyError            the site's policy refuses the request
     │   └── LedgerError            the privacy ledger cannot be read or written
     ├── CheckpointError            a checkpoint or model file is missing, damaged or foreign
+    ├── JoinError                  a site cannot join the run, so nothing was trained
     └── IncompleteRunError         the run ended before all its rounds were applied (exit code 3)
 
 A message says what was expected, what came, and what to do. It may name files: it is for the
@@ -85,6 +86,12 @@ class CheckpointError(FedroundsError):
     """A checkpoint or model file is missing, damaged, or belongs to another model."""
 
     code = "checkpoint"
+
+
+class JoinError(FedroundsError):
+    """A site cannot join the run; nothing was trained."""
+
+    code = "join"
 
 
 class IncompleteRunError(FedroundsError):

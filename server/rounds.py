@@ -18,7 +18,7 @@ from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
 from common.data.split import Part
-from common.errors import IncompleteRunError, MessageError, ModelError
+from common.errors import IncompleteRunError, JoinError, MessageError, ModelError
 from common.messages import (
     EvaluateAnswer,
     EvaluateRequest,
@@ -41,6 +41,7 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     """Run (or resume) a whole job over ``grid``.
 
     Raises:
+        JoinError: where a site refuses to take part.
         IncompleteRunError: where the sites do not come, or several rounds in a row fail.
         CheckpointError: where a run to resume is damaged or another experiment's.
     """
@@ -50,9 +51,7 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     met = exchange.meet(greeting, job.num_sites, job.wait_seconds)
     if met.refused:
         refusals = "; ".join(f"{node}: {reason}" for node, reason in sorted(met.refused.items()))
-        raise IncompleteRunError(
-            f"{len(met.refused)} of {job.num_sites} sites cannot join: {refusals}"
-        )
+        raise JoinError(f"{len(met.refused)} of {job.num_sites} sites cannot join: {refusals}")
     job.progress.described(met.answers)
 
     strategy = STRATEGIES.get(job.experiment.strategy.name)()

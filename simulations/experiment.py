@@ -16,7 +16,7 @@ from rich.console import Console
 
 from common.checkpoint import write_json
 from common.config import Settings
-from common.errors import FedroundsError, IncompleteRunError
+from common.errors import FedroundsError, IncompleteRunError, JoinError
 from common.schema import to_plain
 from server.app import build_server_app
 from server.job import Job, Outcome
@@ -75,7 +75,10 @@ def _train(
         try:
             _engine(settings)(build_server_app(job, outcomes.append), sites)
         except FedroundsError as error:
-            raise type(error)(_with_site_errors(str(error), sites)) from error
+            text = _with_site_errors(str(error), sites)
+            if isinstance(error, JoinError) and not run.resume:
+                shutil.rmtree(folder)
+            raise type(error)(text) from error
     if not outcomes:
         raise IncompleteRunError(f"the engine ended without a result; see {folder}")
     outcome = outcomes[0]

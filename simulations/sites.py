@@ -18,7 +18,9 @@ from common.data.manifest import Manifest
 from common.data.split import Part
 from common.data.table import read_manifest, read_rows, root_of
 from common.errors import DataError, OneClassError, SettingsError
+from common.models import MODELS
 from common.schema import narrow, suggest, to_plain
+from server.strategies import STRATEGIES
 from simulations.hospitals import write_hospitals
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -125,6 +127,8 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
         strategy=settings.strategy,
         privacy=narrow(PrivacyTarget, settings.privacy),
     )
+    MODELS.get(settings.model.name)
+    STRATEGIES.get(settings.strategy.name)
     public = settings.privacy.public_patients
     _check_public(public, list(sources))
     sites = []

@@ -184,6 +184,12 @@ def failing(capsys: pytest.CaptureFixture[str], run: Callable[[], tuple[int, Pat
         (["data.classes=[nodule,mass]"], "'infiltrate'"),
         (["privacy.public_patients={northfield: 10}"], "southgate"),
         (["model=vgg"], "resnet18"),
+        (["model.name=resnet"], "did you mean 'resnet18'"),
+        (["strategy.name=fedav"], "did you mean 'fedavg'"),
+        (["privacy.delta=0.01"], "at most 1 / (10 × patients)"),
+        (["privacy.public_patients=3"], "batch_size=16"),
+        (["privacy.noise_multiplier=0.3"], "costs ε="),
+        (["seed=-1", "model.width=0"], "model.width"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(
