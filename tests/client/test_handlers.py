@@ -12,6 +12,7 @@ from flwr.app import Message, RecordDict
 
 from client import app as client_app
 from client.plan import plan_charge
+from client.privacy.optimizer import PatientOptimizer
 from client.site import Site
 from common.config import Experiment
 from common.errors import PolicyError, PrivacyError
@@ -141,17 +142,26 @@ def test_nothing_of_the_site_stands_in_an_answer_under_privacy(
 
 
 def test_the_answer_is_the_same_for_one_patient_more(
-    make_site: MakeSite, experiment: Experiment
+    make_site: MakeSite, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """n against n + 1: noise level, q, denominator, steps, ε and weight follow the public count."""
     ids = train_ids(9)
     answers = []
+    denominators: list[float] = []
+    original = PatientOptimizer.noisy_step
+
+    def noisy_step(self: PatientOptimizer) -> None:
+        denominators.append(self.denominator)
+        original(self)
+
+    monkeypatch.setattr(PatientOptimizer, "noisy_step", noisy_step)
     for name, count in (("one", 8), ("two", 9)):
         site = make_site(dict.fromkeys(ids[:count], 1), name, public_patients=20)
         answer = TrainAnswer.unpack(send("train", request(experiment).pack(), site))
         description = Description.unpack(send("query", Request("run", 0, experiment).pack(), site))
         answers.append((answer.num_examples, description.privacy, site.ledger().plan("run")))
     assert answers[0] == answers[1]
+    assert denominators == [experiment.strategy.batch_size] * 2 * experiment.local_steps
 
 
 def test_a_request_that_is_no_request_is_refused(site: Site) -> None:

@@ -19,6 +19,7 @@ from client.privacy.optimizer import PatientOptimizer
 from client.privacy.sampling import poisson_batches
 from client.site import Site
 from common.config import Experiment
+from common.errors import PrivacyError
 from common.models import build_model
 from tests.client.conftest import train_ids
 
@@ -170,6 +171,15 @@ def test_a_row_that_is_not_finite_counts_as_zero(value: float) -> None:
     parameter.grad_sample = torch.stack([good, torch.full((4,), value)])  # type: ignore[attr-defined]
     optimizer.add_rows()
     torch.testing.assert_close(parameter.summed_grad, good)  # type: ignore[attr-defined]
+
+
+def test_a_model_with_running_statistics_does_not_train(
+    make_site: Callable[..., Site], experiment: Experiment
+) -> None:
+    cohort = Cohort.load(make_site({p: 1 for p in train_ids(3)}), experiment, "train")
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.LazyLinear(2))
+    with pytest.raises(PrivacyError, match="GroupNorm"):
+        training.train_private(model, cohort, experiment, EVERYONE, 4.0, 1)
 
 
 def test_two_runs_share_no_noise(make_site: Callable[..., Site], experiment: Experiment) -> None:

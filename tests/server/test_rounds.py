@@ -131,6 +131,29 @@ def test_a_second_answer_of_one_node_is_counted_once(
         assert value.tobytes() == twice.models["shared"][name].tobytes()
 
 
+class ShuffledGrid(InProcessGrid):
+    """Replies arrive in this order of nodes."""
+
+    order: tuple[int, ...] = ()
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        replies = {r.metadata.src_node_id: r for r in super().send_and_receive(messages)}
+        return [replies[node] for node in self.order]
+
+
+@pytest.mark.parametrize("order", [(2, 3), (3, 2)])
+def test_answers_are_summed_in_the_order_of_their_sites_names(
+    order: tuple[int, ...], job: Callable[..., tuple[Job, list[Path]]]
+) -> None:
+    this, folders = job("rounds=1")
+    grid = ShuffledGrid(folders, None)
+    grid.order = order
+    run_rounds(grid, this)
+    assert lines(this)[0]["answered"] == ["northfield", "southgate"]
+
+
 def test_below_the_quorum_a_round_is_not_applied_and_says_so(
     job: Callable[..., tuple[Job, list[Path]]],
 ) -> None:
