@@ -41,7 +41,8 @@ def load_settings(overrides: Sequence[str]) -> Settings:
     if sweeps:
         raise SettingsError(f"{', '.join(map(str, sweeps))}: several values make a sweep; add -m")
     free = [o for o in parsed if _mapping_path(o.key_or_group) is not None]
-    values = _compose([str(o.input_line) for o in parsed if o not in free])
+    given = [str(o.input_line) for o in parsed if o not in free]
+    values = _compose([*_experiment_of_the_data(parsed), *given])
     for override in free:
         _set(values, override)
     return settings_from_plain(values)
@@ -153,6 +154,15 @@ def _hint(key: str) -> Any:
             return None
         current = get_type_hints(current).get(part)
     return current
+
+
+def _experiment_of_the_data(parsed: Sequence[Override]) -> list[str]:
+    """``data=ham10000`` alone means the experiment of that name, where there is one."""
+    chosen = {o.key_or_group: str(o.value()) for o in parsed}
+    data = chosen.get("data")
+    if "experiment" in chosen or data not in group_choices()["experiment"]:
+        return []
+    return [f"experiment={data}"]
 
 
 def _mapping_path(key: str) -> list[str] | None:

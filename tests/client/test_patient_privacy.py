@@ -176,7 +176,7 @@ def test_a_row_that_is_not_finite_counts_as_zero(value: float) -> None:
 def test_a_model_with_running_statistics_does_not_train(
     make_site: Callable[..., Site], experiment: Experiment
 ) -> None:
-    cohort = Cohort.load(make_site({p: 1 for p in train_ids(3)}), experiment, "train")
+    cohort = Cohort.load(make_site(dict.fromkeys(train_ids(3), 1)), experiment, "train")
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.LazyLinear(2))
     with pytest.raises(PrivacyError, match="GroupNorm"):
         training.train_private(model, cohort, experiment, EVERYONE, 4.0, 1)

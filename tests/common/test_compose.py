@@ -32,7 +32,7 @@ def test_bare_settings_are_the_phantom_with_patient_level_privacy() -> None:
 @pytest.mark.parametrize(("group", "choice"), GROUPS)
 def test_every_yaml_composes(group: str, choice: str) -> None:
     extra = [f"{group}={choice}", "data.root=somewhere"]
-    if (group, choice) == ("data", "table"):
+    if choice == "table":
         extra += ["data.image_column=file", "data.patient_column=id"]
     if (group, choice) == ("privacy", "image"):
         extra += ["data.patient_column=null"]
@@ -111,6 +111,12 @@ def test_a_mapping_is_set_as_a_whole_or_key_by_key() -> None:
     assert settings.privacy.public_patients == {"a": 10, "b": 20}
     assert settings.data.label_map == {"D22": "nodule"}
     assert load_settings(["privacy.public_patients=50"]).privacy.public_patients == 50
+
+
+def test_data_alone_brings_the_experiment_of_its_name() -> None:
+    assert load_settings(["data=ham10000", "data.root=x"]).experiment == "ham10000"
+    both = load_settings(["data=ham10000", "experiment=phantom", "data.root=x"])
+    assert (both.experiment, both.data.unit_name) == ("phantom", "lesion")
 
 
 @pytest.mark.parametrize("value", ["images/{image_id}.jpg", "it's (one) {a}\\b"])

@@ -139,7 +139,9 @@ class ShuffledGrid(InProcessGrid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        replies = {r.metadata.src_node_id: r for r in super().send_and_receive(messages)}
+        replies = {
+            r.metadata.src_node_id: r for r in super().send_and_receive(messages, timeout=timeout)
+        }
         return [replies[node] for node in self.order]
 
 
