@@ -56,6 +56,9 @@ def _run(name: str, words: list[str]) -> int:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"error: {error}", file=sys.stderr)
+        return FedroundsError.exit_code
     except KeyboardInterrupt:
         print("interrupted; what was committed is kept", file=sys.stderr)
         return 130

@@ -5,7 +5,7 @@ A round at a site, numbered as the design numbers it:
        against the site's policy
     3. price the round and write the intent (``ledger.py``)
     4. draw patients, train, clip, noise (``training.py``)
-    5. log the disclosure, commit, pack the answer
+    5. commit, log the disclosure, pack the answer
 
 Nothing is kept in memory between messages: a deployed Flower client is a new process for each.
 """
@@ -17,6 +17,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ from client.plan import reserved_plan, round_charge, statement_of_ledger, statem
 from client.privacy.training import train_private
 from client.site import Site
 from client.training import train_plain
-from common.errors import FedroundsError, SettingsError
+from common.errors import FedroundsError
 from common.messages import (
     Answer,
     Description,
@@ -63,14 +64,12 @@ def build_client_app(mods: list[Mod] | None = None) -> ClientApp:
 
 
 def handle_describe(content: RecordDict, site: Site) -> Description:
-    """Who this site is, and what the run would cost it."""
+    """Whether this site can take part, and what the run would cost it."""
     request = Request.unpack(content)
-    statement, public = None, 0
-    if request.experiment.privacy.enabled:
-        public = site.public_patients()
-        plan = reserved_plan(site, request.experiment, request.run_id)
-        statement = statement_of_plan(plan, request.experiment, site)
-    return Description(site.name, request.run_id, request.server_round, public, statement)
+    experiment, run_id = request.experiment, request.run_id
+    statement = statement_of_plan(site, experiment, run_id) if experiment.privacy.enabled else None
+    Cohort.load(site, experiment, "train")  # images that cannot be read are found before round 1
+    return Description(site.name, run_id, request.server_round, statement)
 
 
 def handle_train(content: RecordDict, site: Site) -> TrainAnswer:
@@ -119,33 +118,29 @@ def _answering(handler: Handler) -> Callable[[Message, Context], Message]:
     """Open the site's folder, run a handler, and answer; an error leaves as its code alone."""
 
     def answer(message: Message, context: Context) -> Message:
-        folder = context.node_config.get(SITE_KEY)
-        if not isinstance(folder, str):
-            raise SettingsError("the node's configuration must name its site's folder: site='…'")
+        folder = Path(str(context.node_config.get(SITE_KEY, "")))
         try:
-            content = handler(message.content, Site.open(Path(folder))).pack()
-        except FedroundsError as error:
-            _log_error(Path(folder), message, error)
-            content = pack_refusal(error.code)
-        except Exception as error:  # its text may hold data: it stays here
-            _log_error(Path(folder), message, error)
-            content = pack_refusal(FedroundsError.code)
+            content = handler(message.content, Site.open(folder)).pack()
+        except Exception as error:  # its text may hold data or a path: it stays here
+            code = error.code if isinstance(error, FedroundsError) else FedroundsError.code
+            _log_error(folder, message, code, error)
+            content = pack_refusal(code)
         return Message(content, reply_to=message)
 
     return answer
 
 
-def _log_error(folder: Path, message: Message, error: Exception) -> None:
+def _log_error(folder: Path, message: Message, code: str, error: Exception) -> None:
     """Keep an error's text at the site, in ``errors.jsonl``."""
     line = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "asked": message.metadata.message_type,
-        "code": getattr(error, "code", FedroundsError.code),
+        "code": code,
         "text": str(error),
         "traceback": traceback.format_exception(error),
     }
-    log.error("%s refused: %s", message.metadata.message_type, line["code"])
-    with (folder / "errors.jsonl").open("a", encoding="utf-8") as stream:
+    log.error("%s refused: %s", message.metadata.message_type, code)
+    with suppress(OSError), (folder / "errors.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
 
 

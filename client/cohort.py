@@ -35,7 +35,7 @@ class Cohort:
     def load(site: Site, experiment: Experiment, part: Part) -> Cohort:
         """Read the site's table, decode its images (or map the cache), and keep one part."""
         manifest = site.manifest(experiment)
-        rows = site.rows_of(manifest, part, experiment)
+        rows = site.rows_of(manifest, part)
         images = decoded_images(manifest, experiment.data, site.folder / "cache")
         by_patient = manifest.take(rows).rows_by_patient()
         patients = tuple(rows[own] for own in by_patient.values())

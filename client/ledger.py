@@ -45,6 +45,7 @@ class Charge:
     """The public constants of some noisy steps: what one entry of the ledger is about."""
 
     unit: str
+    """What the site's id column identifies, such as ``patient`` or ``lesion``, or ``image``."""
     sample_rate: float
     noise_multiplier: float
     max_grad_norm: float
@@ -72,29 +73,18 @@ class Ledger:
         Raises:
             LedgerError: where the entry could not be written, or another unit stands in the ledger.
         """
-        units = {c.unit for c in self._charges("1")} | {charge.unit}
-        if len(units) > 1:
-            raise LedgerError(
-                f"{self.path}: holds figures of the unit {sorted(units - {charge.unit})}, and "
-                f"'{charge.unit}' was asked: units never mix in one ledger"
-            )
         self._append("intent", run_id, server_round, charge)
 
     def write_commit(self, run_id: str, server_round: int, charge: Charge) -> None:
         """Note that a round's answer is about to be sent."""
         self._append("commit", run_id, server_round, charge)
 
-    def history(self, run_id: str | None = None) -> list[Segment]:
-        """Every step charged, of one run or of the ledger's whole life."""
-        where, values = (
-            ("kind = 'intent'", ())
-            if run_id is None
-            else (
-                "kind = 'intent' AND run_id = ?",
-                (run_id,),
-            )
-        )
-        charges = self._charges(where, *values)
+    def history(self, run_id: str | None = None, except_run: str = "") -> list[Segment]:
+        """Every step charged: of one run, of all but one, or of the ledger's whole life."""
+        if run_id is not None:
+            charges = self._charges("kind = 'intent' AND run_id = ?", run_id)
+        else:
+            charges = self._charges("kind = 'intent' AND run_id <> ?", except_run)
         return [Segment(c.sample_rate, c.noise_multiplier, c.steps) for c in charges]
 
     def spent(self, delta: float, accountant: Accountant, run_id: str | None = None) -> Spent:
@@ -104,6 +94,13 @@ class Ledger:
     def _append(self, kind: str, run_id: str, server_round: int, charge: Charge) -> None:
         values = (time.time(), kind, run_id, server_round, *vars(charge).values())
         with self._open() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")  # what is checked is what is added to
+            held = {unit for (unit,) in connection.execute("SELECT DISTINCT unit FROM entries")}
+            if held - {charge.unit}:
+                raise LedgerError(
+                    f"{self.path}: holds figures of the unit {sorted(held)}, and '{charge.unit}' "
+                    "was asked: units never mix in one ledger"
+                )
             connection.execute(
                 "INSERT INTO entries (written_at, kind, run_id, server_round, "
                 f"{_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -7,11 +7,17 @@ from client.site import Site
 from common.config import Experiment
 from common.errors import PolicyError, PrivacyError
 from common.messages import PrivacyStatement
-from common.privacy.accounting import ADJACENCY, Segment, epsilon, plan_noise_multiplier
+from common.privacy.accounting import (
+    ADJACENCY,
+    Segment,
+    Spent,
+    epsilon,
+    plan_noise_multiplier,
+)
 
 
-def plan_charge(experiment: Experiment, public_patients: int) -> Charge:
-    """The run's plan at a site that declares ``public_patients``.
+def plan_charge(experiment: Experiment, public_patients: int, unit: str) -> Charge:
+    """The run's plan at a site that declares ``public_patients`` of ``unit``.
 
     Raises:
         PolicyError: where q would pass 1, or δ is above 1 / (10 × the public count).
@@ -45,21 +51,22 @@ def plan_charge(experiment: Experiment, public_patients: int) -> Charge:
                 f"privacy.noise_multiplier={sigma:g} costs ε={cost:.2f} over the run, above "
                 f"privacy.epsilon={target.epsilon:g}; raise either, or set privacy.epsilon=null"
             )
-    return Charge(target.unit, q, sigma, target.max_grad_norm, steps)
+    return Charge(unit, q, sigma, target.max_grad_norm, steps)
 
 
 def reserved_plan(site: Site, experiment: Experiment, run_id: str) -> Charge:
     """The run's plan out of the ledger, written there when the run is first seen.
 
     Raises:
-        PolicyError: where the ledger holds another plan under this run's id.
+        PolicyError: where the ledger holds another plan under this run's id, or the site cannot
+            tell the units apart.
     """
-    ledger = site.ledger()
+    ledger, unit = site.ledger(), site.unit(experiment)
     plan = ledger.plan(run_id)
     if plan is None:
-        plan = plan_charge(experiment, site.public_patients())
+        plan = plan_charge(experiment, site.public_patients(), unit)
         ledger.write_plan(run_id, plan)
-    asked = (experiment.privacy.unit, experiment.privacy.max_grad_norm, experiment.total_steps)
+    asked = (unit, experiment.privacy.max_grad_norm, experiment.total_steps)
     if (plan.unit, plan.max_grad_norm, plan.steps) != asked:
         raise PolicyError(f"run '{run_id}' has another plan in the ledger: unit, C or steps differ")
     return plan
@@ -75,7 +82,8 @@ def round_charge(site: Site, plan: Charge, experiment: Experiment, run_id: str) 
     if taken + experiment.local_steps > plan.steps:
         raise PolicyError(
             f"run '{run_id}' has taken {taken} of its {plan.steps} planned steps: "
-            f"{experiment.local_steps} more would pass its budget"
+            f"{experiment.local_steps} more would pass its budget "
+            "(a round that was cut off counts as spent)"
         )
     return Charge(
         plan.unit,
@@ -86,22 +94,24 @@ def round_charge(site: Site, plan: Charge, experiment: Experiment, run_id: str) 
     )
 
 
-def statement_of_plan(plan: Charge, experiment: Experiment, site: Site) -> PrivacyStatement:
-    """The whole plan's price, on its own and on top of what the ledger holds already."""
+def statement_of_plan(site: Site, experiment: Experiment, run_id: str) -> PrivacyStatement:
+    """The whole plan's price, on its own and on top of what other runs have cost."""
+    plan = reserved_plan(site, experiment, run_id)
     delta, accountant = delta_of(experiment), experiment.privacy.accountant
     segment = Segment(plan.sample_rate, plan.noise_multiplier, plan.steps)
-    run = epsilon([segment], delta, accountant)
-    life = epsilon([segment, *site.ledger().history()], delta, accountant)
-    return _statement(plan, plan.steps, run.epsilon, life.epsilon, life.accountant, experiment)
+    life = epsilon([segment, *site.ledger().history(except_run=run_id)], delta, accountant)
+    run = epsilon([segment], delta, life.accountant)
+    return _statement(plan, plan.steps, run.epsilon, life, delta)
 
 
 def statement_of_ledger(site: Site, experiment: Experiment, run_id: str) -> PrivacyStatement:
     """What the ledger says after the run: this run's steps, and the site's whole life."""
     ledger, plan = site.ledger(), reserved_plan(site, experiment, run_id)
     delta, accountant = delta_of(experiment), experiment.privacy.accountant
-    run, life = ledger.spent(delta, accountant, run_id), ledger.spent(delta, accountant)
+    life = ledger.spent(delta, accountant)
+    run = ledger.spent(delta, life.accountant, run_id)  # both by the accountant that is named
     steps = sum(segment.steps for segment in ledger.history(run_id))
-    return _statement(plan, steps, run.epsilon, life.epsilon, life.accountant, experiment)
+    return _statement(plan, steps, run.epsilon, life, delta)
 
 
 def delta_of(experiment: Experiment) -> float:
@@ -111,16 +121,15 @@ def delta_of(experiment: Experiment) -> float:
 
 
 def _statement(
-    plan: Charge, steps: int, run: float, life: float, accountant: str, experiment: Experiment
+    plan: Charge, steps: int, epsilon_run: float, life: Spent, delta: float
 ) -> PrivacyStatement:
-    unit = experiment.data.unit_name if plan.unit == "patient" else plan.unit
     return PrivacyStatement(
-        epsilon_run=run,
-        epsilon=life,
-        delta=delta_of(experiment),
-        unit=unit,
+        epsilon_run=epsilon_run,
+        epsilon=life.epsilon,
+        delta=delta,
+        unit=plan.unit,
         adjacency=ADJACENCY,
-        accountant=accountant,
+        accountant=life.accountant,
         noise_multiplier=plan.noise_multiplier,
         sample_rate=plan.sample_rate,
         steps=steps,

@@ -15,7 +15,8 @@ import yaml
 from numpy.typing import NDArray
 
 from client.ledger import Ledger
-from common.config import Experiment, SourceSettings
+from common.checks import check_source
+from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, SourceSettings
 from common.data.manifest import Manifest
 from common.data.split import Part, rows_of_part
 from common.data.table import read_manifest
@@ -65,7 +66,13 @@ class Site:
             raise SettingsError(f"{path}: expected a site's settings: {error.strerror}") from error
         except yaml.YAMLError as error:
             raise SettingsError(f"{path}: expected YAML: {error}") from error
-        return Site(folder, build(SiteSettings, values))
+        settings = build(SiteSettings, values)
+        problems = check_source(settings.data)
+        if not SITE_NAME.fullmatch(settings.name):
+            problems.append(f"{path}: name: expected {SITE_NAME_RULE}, got '{settings.name}'")
+        if problems:
+            raise SettingsError(problems)
+        return Site(folder, settings)
 
     @property
     def name(self) -> str:
@@ -75,11 +82,15 @@ class Site:
         """All of the site's images for this experiment's task."""
         return read_manifest(self.settings.data, experiment.data, experiment.classes)
 
-    def rows_of(self, manifest: Manifest, part: Part, experiment: Experiment) -> NDArray[np.int64]:
-        """Rows of one part, int64 (m,); a patient's part depends on its own id alone."""
-        task, key = experiment.data, self.settings.data.split_key
-        fractions = task.test_fraction, task.validation_fraction
-        return rows_of_part(manifest.patients, part, key, *fractions)
+    def rows_of(self, manifest: Manifest, part: Part) -> NDArray[np.int64]:
+        """Rows of one part, int64 (m,).
+
+        A patient's part depends on its own id and on the site's own constants. Nothing that a
+        server sends can move a patient from training to test: its ε of both would add.
+        """
+        data = self.settings.data
+        fractions = data.test_fraction, data.validation_fraction
+        return rows_of_part(manifest.patients, part, data.split_key, *fractions)
 
     def public_patients(self) -> int:
         """The declared count.
@@ -93,6 +104,21 @@ class Site:
                 f"policy.public_patients: expected a public count of patients, got {count}"
             )
         return count
+
+    def unit(self, experiment: Experiment) -> str:
+        """What one ε is about here: what the id column identifies, or the image.
+
+        Raises:
+            PolicyError: where patients are to be protected and none can be told apart.
+        """
+        if experiment.privacy.unit == "image":
+            return "image"
+        if self.settings.data.patient_column is None:
+            raise PolicyError(
+                "privacy=patient needs data.patient_column in this site's site.yaml; without it "
+                "each image would pass for a patient"
+            )
+        return self.settings.data.unit_name
 
     def ledger(self) -> Ledger:
         folder = Path(self.settings.ledger_dir) if self.settings.ledger_dir else self.folder

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from string import Formatter
 
 import yaml
 
-from common.config import Experiment, PrivacyTarget, Settings, StrategySettings, TaskSettings
+from common.config import (
+    Experiment,
+    PrivacyTarget,
+    Settings,
+    SourceSettings,
+    StrategySettings,
+    TaskSettings,
+)
 from common.errors import SettingsError
 from common.schema import build
 
@@ -48,11 +56,8 @@ def check_settings(settings: Settings) -> list[str]:
     if settings.engine.workers is not None and settings.engine.workers < 1:
         problems.append(f"engine.workers: expected at least 1, got {settings.engine.workers}")
     data = settings.data
-    if data.layout == "table":
-        if data.root is None:
-            problems.append("data.root must be given: the folder that holds the table")
-        if (data.image_column is None) == (data.image_pattern is None):
-            problems.append("give exactly one of data.image_column and data.image_pattern")
+    if data.layout == "table" and data.root is None:
+        problems.append("data.root must be given: the folder that holds the table")
     if settings.privacy.unit == "patient" and data.patient_column is None:
         problems.append(
             "privacy=patient needs data.patient_column: the column that identifies the patient "
@@ -64,7 +69,10 @@ def check_settings(settings: Settings) -> list[str]:
             "tells patients apart: use privacy=patient, or data.patient_column=null"
         )
     problems += (
-        check_task(data) + check_privacy(settings.privacy) + check_strategy(settings.strategy)
+        check_source(data)
+        + check_task(data)
+        + check_privacy(settings.privacy)
+        + check_strategy(settings.strategy)
     )
     return problems
 
@@ -95,13 +103,6 @@ def check_task(task: TaskSettings) -> list[str]:
         problems.append(f"data.channels: expected 1 or 3, got {task.channels}")
     if not 16 <= task.image_size <= 1024:
         problems.append(f"data.image_size: expected 16 to 1024 pixels, got {task.image_size}")
-    if not 0 < task.test_fraction < 1:
-        problems.append(f"data.test_fraction: expected between 0 and 1, got {task.test_fraction}")
-    if task.validation_fraction < 0 or task.test_fraction + task.validation_fraction >= 1:
-        problems.append(
-            "data.validation_fraction: expected at least 0 and, with data.test_fraction, "
-            f"below 1, got {task.validation_fraction}"
-        )
     if task.classes is not None:
         if len(set(task.classes)) != len(task.classes):
             problems.append("data.classes: a class stands in the list twice")
@@ -112,6 +113,27 @@ def check_task(task: TaskSettings) -> list[str]:
             )
         if len(task.classes) < (1 if task.multi_label else 2):
             problems.append("data.classes: a classifier needs at least two classes")
+    return problems
+
+
+def check_source(source: SourceSettings) -> list[str]:
+    """What a site's own half of the data settings holds against itself."""
+    problems = []
+    if (source.image_column is None) == (source.image_pattern is None):
+        problems.append("give exactly one of data.image_column and data.image_pattern")
+    try:
+        list(Formatter().parse(source.image_pattern or ""))
+    except ValueError as error:
+        problems.append(
+            f"data.image_pattern: expected columns in braces, got '{source.image_pattern}': {error}"
+        )
+    if not 0 < source.test_fraction < 1:
+        problems.append(f"data.test_fraction: expected between 0 and 1, got {source.test_fraction}")
+    if source.validation_fraction < 0 or source.test_fraction + source.validation_fraction >= 1:
+        problems.append(
+            "data.validation_fraction: expected at least 0 and, with data.test_fraction, "
+            f"below 1, got {source.validation_fraction}"
+        )
     return problems
 
 

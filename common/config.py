@@ -9,6 +9,7 @@ enters it: see ``client/site.py``.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,6 +18,10 @@ import yaml
 
 from common.errors import SettingsError
 from common.schema import to_plain
+
+SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SITE_NAME_RULE = "at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
+"""A site's name becomes a file name at the server, so what may stand in it is fixed."""
 
 Augmentation = Literal["none", "flip", "dihedral"]
 PrivacyUnit = Literal["none", "patient", "image"]
@@ -38,10 +43,6 @@ class TaskSettings:
     """1 (grey) or 3 (RGB)."""
     augmentation: Augmentation = "none"
     """``flip``: left-right. ``dihedral``: the eight symmetries of the square."""
-    unit_name: str = "patient"
-    """What the id column identifies; printed beside every ε."""
-    test_fraction: float = 0.2
-    validation_fraction: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,13 @@ class SourceSettings:
     """The site's own label to the shared class."""
     exclude: tuple[str, ...] = ()
     """Images left out, by their path under ``root``; fixed before the first training."""
+    unit_name: str = "patient"
+    """What the id column identifies; printed beside every ε."""
     split_key: str = "fedrounds"
     """Key of the hash that places each patient in train, validation or test."""
+    test_fraction: float = 0.2
+    """Share of patients in test; with the key fixed for the site's life."""
+    validation_fraction: float = 0.1
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from common.checks import parse_experiment
-from common.config import Experiment
+from common.config import SITE_NAME, SITE_NAME_RULE, Experiment
 from common.data.split import Part
 from common.errors import MessageError, ModelError, wire_codes
 from common.metrics import Counts
@@ -83,8 +83,8 @@ class EvaluateRequest(TrainRequest):
     def unpack(content: RecordDict) -> EvaluateRequest:
         head = TrainRequest.unpack(content)
         part = _text(_config(content), "part")
-        if part not in ("train", "validation", "test"):
-            raise MessageError(f"part: expected train, validation or test, got '{part}'")
+        if part not in ("validation", "test"):  # scores of training patients never leave
+            raise MessageError(f"part: expected validation or test, got '{part}'")
         return EvaluateRequest(
             head.run_id,
             head.server_round,
@@ -135,31 +135,28 @@ class Answer:
         if "refusal" in config:
             code = _text(config, "refusal")
             raise MessageError(f"refused: {code if code in wire_codes() else 'unknown code'}")
-        return Answer(
-            _text(config, "site"), _text(config, "run-id"), _whole(config, "server-round")
-        )
+        site = _text(config, "site")
+        if not SITE_NAME.fullmatch(site):
+            raise MessageError(f"site: expected {SITE_NAME_RULE}")
+        return Answer(site, _text(config, "run-id"), _whole(config, "server-round"))
 
 
 @dataclass(frozen=True)
 class Description(Answer):
-    """Who a site is, and what this run would cost it: all of it public or planned."""
+    """Who a site is, and what this run would cost it."""
 
-    public_patients: int
     privacy: PrivacyStatement | None
     """The plan's price: ``steps`` and ``epsilon_run`` are the whole run's."""
 
     def pack(self) -> RecordDict:
         content = super().pack()
-        content.config_records["config"]["public-patients"] = self.public_patients
         _pack_statement(content, self.privacy)
         return content
 
     @staticmethod
     def unpack(content: RecordDict) -> Description:
         head = Answer.unpack(content)
-        public = _whole(_config(content), "public-patients")
-        statement = _unpack_statement(content)
-        return Description(head.site, head.run_id, head.server_round, public, statement)
+        return Description(head.site, head.run_id, head.server_round, _unpack_statement(content))
 
 
 @dataclass(frozen=True)

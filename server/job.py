@@ -68,6 +68,7 @@ class Outcome:
         test_counts: model name to site name to counts on the site's test patients.
         statements: what each site's ledger says; empty without privacy.
         rounds_applied: how many of the planned rounds were.
+        incomplete: what a complete run would have had and this one lacks, a line each.
         bytes_down: payload sent to sites.
         bytes_up: payload received.
         train_seconds: wall time of the rounds.
@@ -78,6 +79,7 @@ class Outcome:
     test_counts: Mapping[str, Mapping[str, Counts]]
     statements: Mapping[str, PrivacyStatement]
     rounds_applied: int
+    incomplete: tuple[str, ...]
     bytes_down: int
     bytes_up: int
     train_seconds: float

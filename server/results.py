@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -50,9 +50,7 @@ def build_result(
             {
                 "name": site,
                 **site_facts.get(site, {}),
-                "privacy": to_plain(outcome.statements[site])
-                if site in outcome.statements
-                else None,
+                "privacy": _privacy(outcome, site),
                 "metrics": shared["sites"].get(site)
                 if shared
                 else by_model[site]["sites"].get(site),
@@ -62,6 +60,7 @@ def build_result(
         "metrics": shared["pooled"] if shared else None,
         "local_metrics": None if shared else {name: m["pooled"] for name, m in by_model.items()},
         "rounds": outcome.rounds_applied,
+        "incomplete": list(outcome.incomplete),
         "bytes": {"down": outcome.bytes_down, "up": outcome.bytes_up},
     }
 
@@ -95,15 +94,17 @@ def write_outcome(job: Job, outcome: Outcome) -> None:
     write_json(
         job.output_dir / "result.json", build_result(job, outcome, {}, outcome.train_seconds)
     )
-    check_complete(job, outcome)
+    check_complete(outcome.incomplete)
 
 
-def check_complete(job: Job, outcome: Outcome) -> None:
-    if outcome.rounds_applied < job.experiment.rounds:
-        raise IncompleteRunError(
-            f"{outcome.rounds_applied} of {job.experiment.rounds} rounds were applied; "
-            f"{job.output_dir / 'rounds.jsonl'} says why the others were not"
-        )
+def check_complete(incomplete: Sequence[str]) -> None:
+    """Raise where a run lacks what a complete one would have.
+
+    Raises:
+        IncompleteRunError: naming all of it.
+    """
+    if incomplete:
+        raise IncompleteRunError("the run ended incomplete: " + "; ".join(incomplete))
 
 
 def versions() -> dict[str, str]:
@@ -119,3 +120,11 @@ def _model_metrics(job: Job, outcome: Outcome, model: str) -> dict[str, Any]:
         "pooled": figures(pool(counts, job), classes),
         "sites": {site: figures(c, classes) for site, c in counts.items()},
     }
+
+
+def _privacy(outcome: Outcome, site: str) -> dict[str, Any] | None:
+    """What the site's ledger says; where it did not answer in the end, what it had planned."""
+    if site in outcome.statements:
+        return {**to_plain(outcome.statements[site]), "source": "ledger"}
+    plan = outcome.descriptions[site].privacy
+    return None if plan is None else {**to_plain(plan), "source": "plan"}

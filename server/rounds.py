@@ -22,6 +22,7 @@ from common.errors import IncompleteRunError, JoinError, MessageError, ModelErro
 from common.messages import (
     EvaluateAnswer,
     EvaluateRequest,
+    PrivacyStatement,
     Request,
     TrainAnswer,
     TrainRequest,
@@ -70,13 +71,14 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
             )
     train_seconds = time.monotonic() - started
 
-    test_counts, statements = _final_evaluation(exchange, job, state)
+    test_counts, statements, unscored = _final_evaluation(exchange, job, state)
     return Outcome(
         descriptions=met.answers,
         models=state.models,
         test_counts=test_counts,
         statements=statements,
         rounds_applied=state.rounds_applied,
+        incomplete=tuple(_lacking(job, state, list(exchange.nodes)) + unscored),
         bytes_down=state.bytes_down + exchange.bytes_down,
         bytes_up=state.bytes_up + exchange.bytes_up,
         train_seconds=train_seconds,
@@ -114,6 +116,7 @@ def _one_round(
         number,
         state.rounds_applied + applied,
         models,
+        tuple(sorted({*state.heard, *replies.answers})) if applied else state.heard,
         state.bytes_down,
         state.bytes_up,
     )
@@ -179,14 +182,30 @@ def pool(counts: Mapping[str, Counts], job: Job) -> Counts:
 
 def _final_evaluation(
     exchange: Exchange, job: Job, state: RunState
-) -> tuple[dict[str, dict[str, Counts]], dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Counts]], dict[str, PrivacyStatement], list[str]]:
     """Every model on every site's test patients, once, after the last round."""
     test_counts: dict[str, dict[str, Counts]] = {}
-    statements: dict[str, Any] = {}
+    statements: dict[str, PrivacyStatement] = {}
+    unscored: list[str] = []
     for name, arrays in state.models.items():
         everywhere = dict.fromkeys(exchange.nodes, arrays)
         replies = _evaluate(exchange, job, everywhere, state.server_round, "test")
         answers = replies.answers
         test_counts[name] = {s: a.counts for s, a in answers.items() if a.counts is not None}
         statements |= {s: a.privacy for s, a in answers.items() if a.privacy is not None}
-    return test_counts, statements
+        unscored += [
+            f"{site} did not score the model '{name}': {why}"
+            for site, why in replies.refused.items()
+        ]
+    return test_counts, statements, unscored
+
+
+def _lacking(job: Job, state: RunState, sites: list[str]) -> list[str]:
+    """Rounds that were not applied, and sites that no applied round heard of."""
+    lines = []
+    if state.rounds_applied < job.experiment.rounds:
+        lines.append(f"{state.rounds_applied} of {job.experiment.rounds} rounds were applied")
+    silent = sorted(set(sites) - set(state.heard))
+    if silent:
+        lines.append(f"no applied round has an answer of {', '.join(silent)}")
+    return lines

@@ -23,6 +23,8 @@ class RunState:
     server_round: int
     rounds_applied: int
     models: Models
+    heard: tuple[str, ...] = ()
+    """Sites with an answer in an applied round."""
     bytes_down: int = 0
     bytes_up: int = 0
 
@@ -51,7 +53,12 @@ class RunState:
         models = {name: {key: arrays[key] for key in order} for name, arrays in models.items()}
         _forget_lines_after(job, facts["round"])
         return RunState(
-            facts["round"], facts["rounds_applied"], models, facts["bytes_down"], facts["bytes_up"]
+            server_round=facts["round"],
+            rounds_applied=facts["rounds_applied"],
+            models=models,
+            heard=tuple(facts["heard"]),
+            bytes_down=facts["bytes_down"],
+            bytes_up=facts["bytes_up"],
         )
 
 
@@ -69,6 +76,7 @@ def commit(job: Job, state: RunState, line: Mapping[str, Any]) -> None:
         "experiment_sha256": job.experiment.digest(),
         "round": state.server_round,
         "rounds_applied": state.rounds_applied,
+        "heard": list(state.heard),
         "bytes_down": line["bytes"]["down"],
         "bytes_up": line["bytes"]["up"],
     }

@@ -31,7 +31,7 @@ def privacy_line(settings: Settings) -> str:
 class ConsoleProgress:
     """Tells rounds as they end; a context manager, since a live bar must be put away."""
 
-    def __init__(self, console: Console, rounds: int, done: int = 0) -> None:
+    def __init__(self, console: Console, rounds: int) -> None:
         self._console = console
         self._rounds = rounds
         self._bar: Progress | None = None
@@ -44,7 +44,7 @@ class ConsoleProgress:
                 TextColumn("{task.fields[note]}"),
             )
             self._bar = Progress(*columns, console=console)
-            self._task = self._bar.add_task("rounds", total=rounds, completed=done, note="starting")
+            self._task = self._bar.add_task("rounds", total=rounds, note="starting")
 
     def __enter__(self) -> ConsoleProgress:
         if self._bar is not None:

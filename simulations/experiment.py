@@ -104,8 +104,8 @@ def _engine(settings: Settings) -> Callable[[ServerApp, list[Path]], None]:
 
 
 def _prepare(settings: Settings, folder: Path) -> Cohorts:
-    """Find and check the sites; where that fails, a folder made for phantom images goes again."""
-    is_new = not folder.exists()
+    """Find and check the sites; where that fails, phantom images made for them go again."""
+    is_new = not (folder / "config.yaml").exists()
     try:
         return prepare_cohorts(settings, folder)
     except BaseException:
@@ -115,7 +115,7 @@ def _prepare(settings: Settings, folder: Path) -> Cohorts:
 
 
 def _describe(cohorts: Cohorts, console: Console) -> None:
-    unit = cohorts.experiment.data.unit_name
+    unit = cohorts.unit
     for site in cohorts.sites:
         train, test = site.parts["train"], site.parts["test"]
         console.print(

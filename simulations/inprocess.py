@@ -50,9 +50,9 @@ class InProcessGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Answer at once, and keep the replies for :meth:`pull_messages`."""
-        for reply in self.send_and_receive(messages):
-            self._replies[reply.metadata.reply_to_message_id] = reply
-        return list(self._replies)
+        replies = {r.metadata.reply_to_message_id: r for r in self.send_and_receive(messages)}
+        self._replies |= replies
+        return list(replies)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         return [self._replies.pop(i) for i in message_ids if i in self._replies]

@@ -70,6 +70,10 @@ def run_in_ray(
                     "client_resources": {"num_cpus": threads, "num_gpus": engine.gpus_per_site},
                 },
             )
+        except RuntimeError as error:
+            raise IncompleteRunError(
+                f"the Ray engine failed: {error.__cause__ or error}"
+            ) from error
         finally:
             stop.set()
             ray.shutdown()

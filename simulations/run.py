@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from common.compose import group_choices, load_settings
-from common.errors import IncompleteRunError, SettingsError
+from common.errors import SettingsError
 from simulations.start import new_run, resumed_run
 
 HELP = """\
@@ -55,12 +55,14 @@ def main(arguments: Sequence[str]) -> int:
         run = resumed_run(Path(words[1]))
     else:
         run = new_run(load_settings(words))
+    from server.results import check_complete
     from simulations.experiment import simulate
 
     result = simulate(run, console)
     if as_json:
         print((run.output_dir / "result.json").read_text(encoding="utf-8"), end="")
-    return IncompleteRunError.exit_code if result["rounds"] < run.settings.rounds else 0
+    check_complete(result["incomplete"])
+    return 0
 
 
 def make_console(stderr: bool) -> Console:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,15 @@ from typing import Any
 import yaml
 
 from client.site import Policy, Site, SiteSettings
-from common.config import Experiment, PrivacyTarget, Settings, SourceSettings, TaskSettings
+from common.config import (
+    SITE_NAME,
+    SITE_NAME_RULE,
+    Experiment,
+    PrivacyTarget,
+    Settings,
+    SourceSettings,
+    TaskSettings,
+)
 from common.data.labels import derive_classes, is_multi_label
 from common.data.manifest import Manifest
 from common.data.split import Part
@@ -23,7 +30,6 @@ from common.schema import narrow, suggest, to_plain
 from server.strategies import STRATEGIES
 from simulations.hospitals import write_hospitals
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
@@ -59,6 +65,7 @@ class Cohorts:
 
     experiment: Experiment
     sites: tuple[SimulatedSite, ...]
+    unit: str
     classes_derived: bool
     public_patients_derived: bool
 
@@ -72,9 +79,7 @@ class Cohorts:
         lines = []
         for site in self.sites:
             if not len(site.parts["test"]):
-                lines.append(
-                    f"{site.name}: no test {self.experiment.data.unit_name}, so no metrics"
-                )
+                lines.append(f"{site.name}: no test {self.unit}, so no metrics")
             present = site.parts["train"].classes_present()
             if len(present) < min(2, len(self.experiment.classes)):
                 lines.append(
@@ -86,12 +91,12 @@ class Cohorts:
         """What the result says of the simulation itself."""
         shared = self.shared_units()
         return {
-            "simulation": True,
+            "unit": self.unit,
             "exact_counts": True,
             "released_metrics": "exact",
             "classes_derived": self.classes_derived,
             "public_patients_derived": self.public_patients_derived,
-            "units_at_two_sites": {"count": len(shared), "unit": self.experiment.data.unit_name},
+            "units_at_two_sites": {"count": len(shared), "unit": self.unit},
         }
 
 
@@ -134,8 +139,10 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
     sites = []
     for name, own in sources.items():
         manifest = read_manifest(own, task, classes)
-        sites.append(_site(name, own, manifest, experiment, public, settings.ledger_dir))
-    cohorts = Cohorts(experiment, tuple(sites), data.classes is None, public is None)
+        sites.append(_site(name, own, manifest, public, settings.ledger_dir))
+    cohorts = Cohorts(
+        experiment, tuple(sites), data.unit_name, data.classes is None, public is None
+    )
     _check_pool(cohorts)
     return cohorts
 
@@ -161,11 +168,9 @@ def find_sources(source: SourceSettings) -> dict[str, SourceSettings]:
             f"data.root={root}: expected a folder a site, each with '{source.table}', or one such "
             "table with data.site_column; found neither"
         )
-    bad = [name for name in found if not _NAME.fullmatch(name)]
+    bad = [name for name in found if not SITE_NAME.fullmatch(name)]
     if bad:
-        raise DataError(
-            f"site names become folder names: expected letters, digits, '.', '_' and '-', got {bad}"
-        )
+        raise DataError(f"site names become file names: expected {SITE_NAME_RULE}, got {bad}")
     return found
 
 
@@ -185,12 +190,11 @@ def _site(
     name: str,
     source: SourceSettings,
     manifest: Manifest,
-    experiment: Experiment,
     public: int | Mapping[str, int] | None,
     ledger_dir: str | None,
 ) -> SimulatedSite:
     opened = Site(Path(), SiteSettings(name, source))
-    rows = {part: opened.rows_of(manifest, part, experiment) for part in PARTS}
+    rows = {part: opened.rows_of(manifest, part) for part in PARTS}
     parts = {part: manifest.take(rows[part]) for part in PARTS}
     if public is None:  # derived from the data: allowed in a simulation, which says so
         declared = len(set(parts["train"].patients))
@@ -230,6 +234,6 @@ def _check_pool(cohorts: Cohorts) -> None:
     for part in ("train", "test"):
         if not any(len(site.parts[part]) for site in sites):
             raise DataError(
-                f"no {experiment.data.unit_name} of any site is in the {part} part; use more "
+                f"no {cohorts.unit} of any site is in the {part} part; use more "
                 "data, or another data.test_fraction"
             )

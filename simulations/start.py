@@ -39,7 +39,18 @@ def new_run(settings: Settings) -> Run:
             f"output_dir={name} {what} already; choose another, or go on with "
             f"fedrounds simulate --resume {name}"
         )
-    return Run(replace(settings, output_dir=str(folder)), folder, uuid.uuid4().hex, resume=False)
+    settings = replace(
+        settings,
+        output_dir=str(folder),
+        ledger_dir=_absolute(settings.ledger_dir),
+        data=replace(settings.data, root=_absolute(settings.data.root)),
+    )
+    return Run(settings, folder, uuid.uuid4().hex, resume=False)
+
+
+def _absolute(path: str | None) -> str | None:
+    """A run may go on from another directory; its ledger must be the same one there."""
+    return None if path is None else str(Path(path).resolve())
 
 
 def resumed_run(folder: Path) -> Run:

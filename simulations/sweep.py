@@ -13,7 +13,8 @@ from rich.table import Table
 
 from common.checkpoint import write_json
 from common.compose import expand_sweep, load_settings
-from common.errors import IncompleteRunError, SettingsError
+from common.errors import SettingsError
+from server.results import check_complete
 from simulations.experiment import simulate
 from simulations.report.text import figure_text
 from simulations.start import new_run
@@ -42,13 +43,14 @@ def run_sweep(overrides: Sequence[str], console: Console, as_json: bool) -> int:
     console.print(_table(rows))
     if as_json:
         print(json.dumps(rows, indent=1))
-    complete = all(r["rounds"] == run.settings.rounds for r, run in zip(rows, runs, strict=True))
-    return 0 if complete else IncompleteRunError.exit_code
+    check_complete([line for row in rows for line in row["incomplete"]])
+    return 0
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:
     spent = [site["privacy"]["epsilon_run"] for site in result["sites"] if site["privacy"]]
     return {
+        "incomplete": result["incomplete"],
         "rounds": result["rounds"],
         "seed": result["seed"],
         "epsilon_run": max(spent, default=None),

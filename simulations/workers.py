@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
@@ -45,8 +46,9 @@ class WorkerPool:
             while waiting and idle:
                 worker = idle.pop()
                 message, site = waiting.pop()
-                worker.connection.send_bytes(site.encode())
-                worker.connection.send_bytes(to_bytes(message))
+                with suppress(OSError):  # a worker that has died is found when its answer is read
+                    worker.connection.send_bytes(site.encode())
+                    worker.connection.send_bytes(to_bytes(message))
                 busy[worker.connection] = worker, message
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)

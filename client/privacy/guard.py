@@ -9,7 +9,7 @@ from common.errors import PrivacyError
 
 
 def refuse_leaking_modules(model: nn.Module, channels: int, image_size: int) -> None:
-    """Refuse a module whose buffers change in train mode, or that trains without parameters' clip.
+    """Refuse a module whose buffers change in train mode, or that normalises across images.
 
     Running statistics (BatchNorm, frozen or not, InstanceNorm with running stats) follow the data
     without clip or noise, and pass Opacus's own validator.
@@ -33,7 +33,6 @@ def refuse_leaking_modules(model: nn.Module, channels: int, image_size: int) -> 
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and not isinstance(module, nn.modules.instancenorm._InstanceNorm)
     ]
     if changed or batch_norms:
         raise PrivacyError(

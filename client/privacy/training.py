@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import torch
 from opacus import GradSampleModule
 from torch import Tensor, nn
 
@@ -50,7 +49,7 @@ def train_private(
         noise_multiplier=charge.noise_multiplier,
         max_grad_norm=charge.max_grad_norm,
         denominator=denominator,
-        generator=generator if target.type == "cpu" else _on(target),
+        generator=generator if target.type == "cpu" else secret_generator(target),
     )
     first = (server_round - 1) * experiment.local_steps
     batches = poisson_batches(cohort.patients, charge.sample_rate, charge.steps, generator)
@@ -65,13 +64,6 @@ def train_private(
         optimizer.noisy_step()
     per_sample.to_standard_module()
     model.cpu()
-
-
-def _on(target: torch.device) -> torch.Generator:
-    """A secret generator on a GPU, where the noise is drawn beside the parameters."""
-    generator = torch.Generator(device=target)
-    generator.manual_seed(secret_generator().initial_seed())
-    return generator
 
 
 def _backward(loss: Tensor) -> None:

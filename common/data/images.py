@@ -44,4 +44,6 @@ def _open(path: Path, size: int) -> Image.Image:
         image.load()
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise DataError(f"{path}: expected a readable image: {error}") from error
+    if image.mode.startswith("I"):  # 16 bit: full scale is 65535, which convert() would clip
+        return Image.fromarray((np.asarray(image, dtype=np.uint32) // 257).astype(np.uint8))
     return image

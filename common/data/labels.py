@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,19 +35,19 @@ class LabelReader:
 
     def names(self, text: str) -> list[str]:
         """The shared names in one cell; empty where the cell means none of the classes."""
-        words = text.split(self.separator) if self.separator else [text]
-        named = [self.label_map.get(word.strip(), word.strip()) for word in words]
         if self.separator is None:
-            return named
-        return [name for name in named if name and name != self.negative_label]
+            return self._words(text)
+        return [name for name in self._words(text) if name and name != self.negative_label]
 
-    def encode(self, texts: Iterable[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode n cells as float32 (n, K).
 
         Raises:
             DataError: naming every label outside the classes, with how often it stands there.
         """
         rows = [self.names(text) for text in texts]
+        if self.separator is not None and self.negative_label is not None:
+            self._check_negatives(texts)
         unknown: dict[str, int] = {}
         for row in rows:
             for name in row:
@@ -61,6 +61,27 @@ class LabelReader:
             for name in row:
                 labels[i, index[name]] = 1.0
         return labels
+
+    def _check_negatives(self, texts: Sequence[str]) -> None:
+        """A blank cell is unknown, not healthy; and none of the classes excludes each of them."""
+        blank = sum(not text.strip() for text in texts)
+        both = sum(
+            self.negative_label in self._words(text) and bool(self.names(text)) for text in texts
+        )
+        problems = []
+        if blank:
+            problems.append(
+                f"{blank} rows have no label: write '{self.negative_label}' for none of the "
+                "classes, or leave those rows out"
+            )
+        if both:
+            problems.append(f"{both} rows have '{self.negative_label}' beside another label")
+        if problems:
+            raise DataError("\n".join(problems))
+
+    def _words(self, text: str) -> list[str]:
+        words = text.split(self.separator) if self.separator else [text]
+        return [self.label_map.get(word.strip(), word.strip()) for word in words]
 
     def _refusal(self, unknown: Mapping[str, int]) -> str:
         lines = [

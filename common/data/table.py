@@ -37,7 +37,7 @@ def read_manifest(source: SourceSettings, task: TaskSettings, classes: tuple[str
         files=files,
         patients=_patients(rows, files, source),
         labels=LabelReader.of(source, task, classes).encode(
-            row[source.label_column] for row in rows
+            [row[source.label_column] for row in rows]
         ),
         classes=classes,
         metadata={c: tuple(row[c] for row in rows) for c in source.metadata_columns},

@@ -6,9 +6,9 @@ C. Neighbouring data sets differ by adding or removing one unit. ε depends on (
 alone; it never depends on the machine's load, and never decreases when a step is added.
 
 PRV (Gopi, Lee and Wutschitz 2021, https://arxiv.org/abs/2106.02848) is the accountant. Where the
-history holds more than :data:`MAX_SEGMENTS` distinct (q, σ), or PRV's domain is too large to be
-computed, RDP (Mironov 2017) takes over by a rule of the history, and the result says so. Opacus's
-GDP is asymptotic, and under-reports: it is not offered.
+history holds more than :data:`MAX_SEGMENTS` distinct (q, σ), or PRV's numerics fail on it, RDP
+(Mironov 2017) takes over by a rule of the history, and the result says so. Opacus's GDP is
+asymptotic, and under-reports: it is not offered.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _epsilon(history: tuple[Segment, ...], delta: float, accountant: Accountant)
         try:
             with np.errstate(divide="ignore"):  # log(1 − q) at q = 1
                 value = float(prv.get_epsilon(delta, eps_error=PRV_ERROR))
-        except (RuntimeError, ValueError, MemoryError, OverflowError):
+        except (RuntimeError, ValueError, OverflowError):
             value = math.nan
         if math.isfinite(value):
             return Spent(value, "prv")

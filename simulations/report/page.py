@@ -66,7 +66,7 @@ def render(result: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], confi
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{html.escape(outcome_sentence(result))}</p>",
         "<h2>Sites</h2>",
-        _sites(result["sites"]),
+        _sites(result["sites"], result["simulation"]["unit"]),
         "<h2>Learning curves</h2>",
         "<p>Macro AUROC on the validation part, which is never the test part.</p>",
         f"<figure>{learning_curves(rounds)}</figure>",
@@ -102,7 +102,7 @@ def outcome_sentence(result: Mapping[str, Any]) -> str:
     )
 
 
-def _sites(sites: Sequence[Mapping[str, Any]]) -> str:
+def _sites(sites: Sequence[Mapping[str, Any]], unit: str) -> str:
     rows = []
     for site in sites:
         privacy, metrics = site["privacy"], site["metrics"]
@@ -124,7 +124,9 @@ def _sites(sites: Sequence[Mapping[str, Any]]) -> str:
                 guarantee,
             ]
         )
-    return _table(["site", "train patients", "test patients", "macro AUROC", "privacy"], rows)
+    return _table(
+        ["site", f"{unit}s that train", f"{unit}s in test", "macro AUROC", "privacy"], rows
+    )
 
 
 def _metrics(result: Mapping[str, Any]) -> list[str]:

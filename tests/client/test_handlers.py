@@ -110,7 +110,6 @@ def test_the_description_states_the_plans_price(site: Site, experiment: Experime
     asked = Request("run", 0, experiment)
     description = Description.unpack(send("query", asked.pack(), site))
     assert description.site == "clinic"
-    assert description.public_patients == 20
     assert description.privacy is not None
     assert description.privacy.steps == experiment.total_steps
     assert 7 < description.privacy.epsilon_run <= 8
@@ -189,16 +188,65 @@ def test_release_none_gives_no_counts(make_site: MakeSite, experiment: Experimen
 
 def test_plans_that_cannot_hold_are_refused(experiment: Experiment) -> None:
     with pytest.raises(PolicyError, match=r"at most 1 / \(10"):
-        plan_charge(experiment, 1000)
+        plan_charge(experiment, 1000, "patient")
     with pytest.raises(PolicyError, match="batch_size"):
-        plan_charge(experiment, 3)
+        plan_charge(experiment, 3, "patient")
     noisy = replace(experiment, privacy=replace(experiment.privacy, noise_multiplier=0.4))
     with pytest.raises(PrivacyError, match="costs"):
-        plan_charge(noisy, 20)
+        plan_charge(noisy, 20, "patient")
     given = replace(noisy, privacy=replace(noisy.privacy, epsilon=None))
-    assert plan_charge(given, 20).noise_multiplier == 0.4
+    assert plan_charge(given, 20, "patient").noise_multiplier == 0.4
 
 
 def test_an_answer_names_its_site(site: Site, experiment: Experiment) -> None:
     asked = Request("run", 0, experiment)
     assert Answer.unpack(send("query", asked.pack(), site)) == Answer("clinic", "run", 0)
+
+
+def test_without_a_patient_column_no_patient_level_claim_is_made(
+    site: Site, experiment: Experiment
+) -> None:
+    path = site.folder / "site.yaml"
+    path.write_text(path.read_text().replace("patient_column: patient", "patient_column: null"))
+    for kind, asked in (("query", Request("run", 0, experiment)), ("train", request(experiment))):
+        content = send(kind, asked.pack(), site)
+        assert content.config_records["config"] == {"refusal": "policy"}
+    assert site.ledger().history() == []
+
+
+def test_scores_of_training_patients_never_leave(site: Site, experiment: Experiment) -> None:
+    arrays = arrays_of(build_model(experiment, seed=0))
+    asked = EvaluateRequest("run", 1, experiment, arrays, "train")
+    assert send("evaluate", asked.pack(), site).config_records["config"] == {"refusal": "message"}
+
+
+def test_the_unit_is_what_the_site_says_its_ids_identify(
+    site: Site, experiment: Experiment
+) -> None:
+    path = site.folder / "site.yaml"
+    text = path.read_text()
+    path.write_text(
+        text.replace("patient_column: patient", "patient_column: patient\n  unit_name: lesion")
+    )
+    answer = Description.unpack(send("query", Request("run", 0, experiment).pack(), site))
+    assert answer.privacy is not None
+    assert answer.privacy.unit == "lesion"
+    path.write_text(text)  # the same ledger, now with ids of patients
+    content = send("train", replace(request(experiment), run_id="other").pack(), site)
+    assert content.config_records["config"] == {"refusal": "ledger"}
+
+
+def test_no_path_of_the_site_leaves_with_an_error(site: Site, experiment: Experiment) -> None:
+    missing = replace(site, folder=site.folder / "gone")
+    content = send("train", request(experiment).pack(), missing)
+    assert content.config_records["config"] == {"refusal": "settings"}
+
+
+def test_unreadable_images_are_found_before_the_first_round(
+    site: Site, experiment: Experiment
+) -> None:
+    image = next(p for p in site.folder.parent.rglob("*.png"))
+    image.write_bytes(b"no image")
+    content = send("query", Request("run", 0, experiment).pack(), site)
+    assert content.config_records["config"] == {"refusal": "data"}
+    assert image.name in (site.folder / "errors.jsonl").read_text()

@@ -61,8 +61,10 @@ def test_entries_can_neither_change_nor_go(tmp_path: Path, statement: str) -> No
 def test_units_never_mix(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.write_intent("run", 1, ROUND)
-    with pytest.raises(LedgerError, match="units never mix"):
-        ledger.write_intent("run", 2, Charge("image", 0.1, 1.2, 1.0, 10))
+    for write in (ledger.write_plan, lambda run, charge: ledger.write_intent(run, 2, charge)):
+        with pytest.raises(LedgerError, match="units never mix"):
+            write("other", Charge("image", 0.1, 1.2, 1.0, 10))
+    ledger.write_intent("run", 2, ROUND)  # a refused request does not lock the ledger
 
 
 def test_impossible_entries_are_refused(tmp_path: Path) -> None:

@@ -147,20 +147,20 @@ def test_empty_steps_are_noised_and_counted(
     """With q = 1e-6 every batch is empty, the first one too; each step still adds its noise."""
     cohort = Cohort.load(make_site(dict.fromkeys(train_ids(3), 1)), experiment, "train")
     charge = Charge("patient", 1e-6, 1.0, C, 100)
-    steps: list[torch.Tensor] = []
-    original = PatientOptimizer.noisy_step
+    noises: list[float] = []
+    original = PatientOptimizer.add_noise
 
     def counted(self: PatientOptimizer) -> None:
-        before = self.params[0].detach().clone()
+        assert all(not p.summed_grad.any() for p in self.params)
         original(self)
-        steps.append((self.params[0].detach() - before).abs().sum())
+        noises.append(float(self.params[0].grad.std()))
 
-    with patch.object(PatientOptimizer, "noisy_step", counted):
+    with patch.object(PatientOptimizer, "add_noise", counted):
         model = build_model(experiment, seed=0)
         longer = replace(experiment, local_steps=100)
         training.train_private(model, cohort, longer, charge, 4.0, 1)
-    assert len(steps) == 100
-    assert all(step > 0 for step in steps[:-1])
+    assert len(noises) == 100
+    assert np.mean(noises) == pytest.approx(C, rel=0.1)  # σ = 1, before the division
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 
 from common.data.dicom import read_dicom
 from common.data.images import read_image
@@ -61,6 +62,13 @@ def test_a_file_that_is_no_image_is_refused_by_name(tmp_path: Path) -> None:
     path.write_text("hello")
     with pytest.raises(DataError, match=r"text\.png"):
         read_image(path, 32, 1)
+
+
+def test_a_16_bit_png_keeps_its_range(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    pixels = read_image(tmp_path / "deep.png", 64, 1)[0]
+    np.testing.assert_allclose(pixels, ramp / 257, atol=1)
 
 
 def test_every_site_writes_valid_files(hospitals: Path) -> None:

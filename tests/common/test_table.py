@@ -77,6 +77,16 @@ def test_several_labels_and_none_of_them(source: SourceSettings, tmp_path: Path)
     assert labels.dtype == np.float32
 
 
+def test_a_blank_cell_is_not_healthy_and_healthy_excludes_the_rest(
+    source: SourceSettings, tmp_path: Path
+) -> None:
+    several = replace(source, label_separator="|")
+    write(tmp_path, "a,benign,P1,x", "b,,P2,x", "c,No Finding|malignant,P3,x")
+    text = refusal(several, MULTI)
+    assert "1 rows have no label" in text
+    assert "beside another label" in text
+
+
 def test_an_image_without_a_patient_column_is_its_own_unit(source: SourceSettings) -> None:
     manifest = read_manifest(replace(source, patient_column=None), SINGLE, CLASSES)
     assert len(set(manifest.patients)) == len(manifest)

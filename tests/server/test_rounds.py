@@ -100,6 +100,7 @@ BAD: dict[str, tuple[Tamper, str]] = {
     "wrong round": (set_config("server-round", 7), "round 7"),
     "wrong run": (set_config("run-id", "other"), "'other'"),
     "another's name": (set_config("site", "southgate"), "in the name of 'southgate'"),
+    "a path for a name": (set_config("site", "../../evil"), "site: expected"),
     "refusal": (refuse, "refused: policy"),
     "foreign code": (set_config("refusal", "patient Smith has cancer"), "unknown code"),
 }
