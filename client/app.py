@@ -93,7 +93,8 @@ def handle_train(content: RecordDict, site: Site) -> TrainAnswer:
     else:
         train_plain(model, cohort, experiment, site.name, server_round)  # 4
         weight = float(len(cohort.rows))
-    log_release(site.folder, run_id, server_round, "model update", experiment.privacy.enabled)  # 5
+    released = "model update, weight"
+    log_release(site.folder, run_id, server_round, released, experiment.privacy.enabled)  # 5
     return TrainAnswer(site.name, run_id, server_round, arrays_of(model), weight)
 
 

@@ -1,4 +1,4 @@
-"""The disclosure log: every release of a site, and whether the ledger covers it."""
+"""The disclosure log: what a site released, and whether the ledger covers it."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from common.errors import CheckpointError, IncompleteRunError
 from common.messages import pack_refusal
 from common.parameters import to_record
 from server.job import Job
+from server.results import build_result, check_complete
 from server.rounds import run_rounds
 from simulations.flower import become_server
 from simulations.inprocess import InProcessGrid
@@ -213,6 +214,52 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     for name, value in whole.models["shared"].items():
         assert value.tobytes() == resumed.models["shared"][name].tobytes()
     assert resumed.rounds_applied == 3
+
+
+def test_an_interrupted_private_run_never_passes_its_plan_and_says_what_it_lacks(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    """The round that was cut off is spent: the last one is refused, and the result says why."""
+    this, folders = job("rounds=3", "privacy=patient")
+    with pytest.raises(KeyboardInterrupt):  # in round 2, trained and not yet evaluated
+        run_rounds(InterruptingGrid(folders, 4), this)
+    outcome = run_rounds(InProcessGrid(folders, None), replace(this, resume=True))
+    assert outcome.rounds_applied == 2
+    assert outcome.incomplete == ("2 of 3 rounds were applied",)
+    for statement in outcome.statements.values():
+        assert statement.steps == this.experiment.total_steps
+        assert statement.epsilon_run <= 8
+
+
+def test_a_site_that_fails_in_the_end_is_not_called_unprivate(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    this, folders = job("rounds=1", "privacy=patient")
+
+    class Failing(InProcessGrid):
+        def send_and_receive(
+            self, messages: Iterable[Message], *, timeout: float | None = None
+        ) -> Iterable[Message]:
+            replies = list(super().send_and_receive(messages, timeout=timeout))
+            if replies[0].content.config_records.get("privacy") and "counts" in replies[0].content:
+                replies[0].content["config"] = pack_refusal("data").config_records["config"]
+            return replies
+
+    outcome = run_rounds(Failing(folders, None), this)
+    assert "northfield did not score the model 'shared': refused: data" in outcome.incomplete
+    result = build_result(this, outcome, {}, 0.0)
+    sources = {site["name"]: site["privacy"]["source"] for site in result["sites"]}
+    assert sources == {"northfield": "plan", "southgate": "ledger"}
+    with pytest.raises(IncompleteRunError, match="northfield"):
+        check_complete(result["incomplete"])
+
+
+def test_a_site_that_never_contributed_makes_the_run_incomplete(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    this, folders = job("rounds=2")
+    outcome = run_rounds(TamperingGrid(folders, refuse), replace(this, quorum=1))
+    assert outcome.incomplete == ("no applied round has an answer of northfield",)
 
 
 def test_another_experiments_checkpoint_is_refused(

@@ -12,6 +12,8 @@ import yaml
 
 import fedrounds
 from common.checkpoint import read_tensors
+from common.compose import load_settings
+from simulations.start import new_run
 from tests.conftest import FAST
 
 BASE = [*FAST, "engine.workers=1", "privacy.public_patients=42"]
@@ -281,6 +283,27 @@ def test_a_finished_run_is_not_resumed(
     _, output = simulate("privacy=none", "rounds=1")
     assert fedrounds.main(["simulate", "--resume", str(output)]) == 2
     assert "has ended" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_elsewhere_keeps_its_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = new_run(load_settings(["output_dir=run", "ledger_dir=ledgers", "data.root=images"]))
+    assert run.settings.ledger_dir == str(tmp_path / "ledgers")
+    assert run.settings.data.root == str(tmp_path / "images")
+    assert run.output_dir == tmp_path / "run"
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_and_no_traceback(
+    simulate: Callable[..., tuple[int, Path]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("")
+    code, _ = simulate("privacy=none", f"output_dir={tmp_path / 'file' / 'run'}")
+    assert code == 2
+    assert "file" in capsys.readouterr().err
 
 
 def test_a_site_column_makes_sites(
