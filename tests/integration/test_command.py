@@ -38,6 +38,8 @@ def test_ctrl_c_ends_soon_and_the_run_goes_on_to_the_same_end(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # a shell without job control starts what runs in the background with SIGINT ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert started.stdout is not None
     for line in started.stdout:
