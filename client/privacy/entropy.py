@@ -1,34 +1,54 @@
-"""Generators keyed from the operating system.
+"""Randomness that nobody else can reproduce: ChaCha20 keyed from the operating system.
 
 Whoever could reproduce the noise could remove it, and whoever could reproduce the sampling could
-undo its amplification (ε = 24 where 8 is claimed). So neither follows the experiment's seed: each
-generator is keyed afresh, in the process that trains, and its key is never stored.
+undo its amplification (ε = 24 where 8 is claimed). So neither follows the experiment's seed. Each
+stream is keyed afresh in the process that trains; its key is never stored, pickled or shared with
+a forked child.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
+from typing import NoReturn
 
 import numpy as np
-import torch
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+from numpy.typing import NDArray
 
-_STATE_WORDS = 624
-_STATE_OFFSET = 24
-"""Where PyTorch keeps the words of MT19937 in a CPU generator's state, eight bytes each."""
+from common.errors import PrivacyError
 
 
-def secret_generator(device: torch.device | None = None) -> torch.Generator:
-    """A generator under a key that nobody knows.
+class SecretStream:
+    """A ChaCha20 keystream (RFC 8439) as uniform and normal numbers, in float64."""
 
-    A seed alone would not do on the CPU: PyTorch uses its low 32 bits, which can be searched. The
-    whole state of MT19937 (19,937 bits) is drawn instead. A GPU's generator takes a 64-bit seed.
-    """
-    if device is not None and device.type != "cpu":
-        return torch.Generator(device=device).manual_seed(secrets.randbits(63))
-    generator = torch.Generator().manual_seed(secrets.randbits(32))
-    state = generator.get_state().numpy().copy()
-    words = state[_STATE_OFFSET : _STATE_OFFSET + 8 * _STATE_WORDS].view("<u8")
-    words[:] = np.frombuffer(os.urandom(4 * _STATE_WORDS), dtype="<u4")
-    generator.set_state(torch.from_numpy(state))
-    return generator
+    def __init__(self) -> None:
+        nonce = bytes(4) + os.urandom(12)  # the block counter starts at 0
+        self._keystream = Cipher(ChaCha20(os.urandom(32), nonce), mode=None).encryptor()
+        self._process = os.getpid()
+
+    def uniform(self, count: int) -> NDArray[np.float64]:
+        """``count`` numbers in [0, 1) on a grid of 2⁻⁵³."""
+        if os.getpid() != self._process:
+            raise PrivacyError("a stream of noise crossed a fork; make one in the child")
+        words = np.frombuffer(self._keystream.update(bytes(8 * count)), dtype="<u8")
+        return np.asarray((words >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
+
+    def normal(self, count: int) -> NDArray[np.float64]:
+        """``count`` standard normals by Box and Muller (1958)."""
+        half = (count + 1) // 2
+        radius = np.sqrt(-2.0 * np.log1p(-self.uniform(half)))
+        angle = 2.0 * np.pi * self.uniform(half)
+        return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+
+    def noise(self, count: int) -> NDArray[np.float64]:
+        """``count`` standard normals, each a sum of four others.
+
+        Which floating-point numbers one draw can reach gives its inputs away (Mironov 2012). The
+        sum of four makes that search costly (Holohan and Braghin 2021); it does not prove it away.
+        """
+        four: NDArray[np.float64] = self.normal(4 * count).reshape(4, count)
+        return four.sum(axis=0) / 2.0
+
+    def __reduce__(self) -> NoReturn:
+        raise PrivacyError("a stream of noise is never stored or sent")

@@ -6,13 +6,16 @@ import torch
 from opacus.optimizers import DPOptimizer
 from torch import Tensor
 
+from client.privacy.entropy import SecretStream
+
 
 class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no types
     """Opacus's optimiser for batches in which each row is one patient.
 
-    Two things differ. The sum is divided by a public constant, never by a count of the data. And a
-    row whose gradient is not finite counts as zero: one NaN pixel would otherwise make every
-    parameter NaN, which is a sensitivity without bound.
+    Three things differ. Noise comes from a secret stream (``entropy.py``), not from PyTorch's
+    generator. The sum is divided by a public constant, never by a count of the data. And a row
+    whose gradient is not finite counts as zero: one NaN pixel would otherwise make every parameter
+    NaN, which is a sensitivity without bound.
 
     A step, in Opacus's own methods:
         1. ``add_rows`` after each backward pass: clip every row to C and add it to the sum.
@@ -27,7 +30,7 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no type
         noise_multiplier: float,
         max_grad_norm: float,
         denominator: float,
-        generator: torch.Generator,
+        stream: SecretStream,
     ) -> None:
         super().__init__(
             optimizer,
@@ -35,8 +38,8 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no type
             max_grad_norm=max_grad_norm,
             expected_batch_size=None,
             loss_reduction="sum",
-            generator=generator,
         )
+        self.stream = stream
         self.denominator = denominator
         self.begin_step()
 
@@ -52,6 +55,14 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no type
         self.clip_and_accumulate()
         for parameter in self.params:
             parameter.grad_sample = None
+
+    def add_noise(self) -> None:
+        """Add noise of standard deviation σC to every coordinate of the sum, in float64."""
+        deviation = self.noise_multiplier * self.max_grad_norm
+        for parameter in self.params:
+            noise = torch.from_numpy(self.stream.noise(parameter.numel())).view(parameter.shape)
+            noisy = parameter.summed_grad.double() + deviation * noise.to(parameter.device)
+            parameter.grad = noisy.to(parameter.dtype)
 
     def noisy_step(self) -> None:
         """Noise, divide, step: for an empty batch too, since the accountant counts it."""

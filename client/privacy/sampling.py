@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+from client.privacy.entropy import SecretStream
 
 
 def poisson_batches(
     patients: Sequence[NDArray[np.int64]],
     sample_rate: float,
     steps: int,
-    generator: torch.Generator,
+    stream: SecretStream,
 ) -> Iterator[NDArray[np.int64]]:
     """Draw each step's rows: every patient with probability q, of each one image at random.
 
@@ -24,14 +25,13 @@ def poisson_batches(
         patients: for each patient the rows of its images.
         sample_rate: q, a public constant.
         steps: number of batches.
-        generator: secret, see ``entropy.py``.
+        stream: secret: whoever knew who was drawn would undo the amplification.
 
     Yields:
         int64 (m,): one row for each patient drawn; m is random and may be 0.
     """
     for _ in range(steps):
-        drawn = torch.rand(len(patients), generator=generator) < sample_rate
-        chosen = [patients[i] for i in drawn.nonzero().flatten().tolist()]
-        picks = torch.rand(len(chosen), generator=generator).tolist()
-        rows = [r[int(u * len(r))] for r, u in zip(chosen, picks, strict=True)]
+        drawn = np.flatnonzero(stream.uniform(len(patients)) < sample_rate).tolist()
+        picks = stream.uniform(len(drawn))
+        rows = [patients[i][int(u * len(patients[i]))] for i, u in zip(drawn, picks, strict=True)]
         yield np.array(rows, dtype=np.int64)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import torch
 from opacus import GradSampleModule
 from torch import Tensor, nn
 
 from client.cohort import Cohort
 from client.ledger import Charge
 from client.loss import loss_per_image
-from client.privacy.entropy import secret_generator
+from client.privacy.entropy import SecretStream
 from client.privacy.guard import refuse_leaking_modules
 from client.privacy.optimizer import PatientOptimizer
 from client.privacy.sampling import poisson_batches
@@ -41,7 +42,9 @@ def train_private(
     """
     data, strategy, target = experiment.data, experiment.strategy, device()
     refuse_leaking_modules(model, data.channels, data.image_size)
-    generator = secret_generator()
+    stream = SecretStream()
+    augmentation = torch.Generator()  # no part of the guarantee; not reproducible all the same
+    augmentation.seed()
     model.to(target).train()
     per_sample = GradSampleModule(model, loss_reduction="sum")
     optimizer = PatientOptimizer(
@@ -49,15 +52,15 @@ def train_private(
         noise_multiplier=charge.noise_multiplier,
         max_grad_norm=charge.max_grad_norm,
         denominator=denominator,
-        generator=generator if target.type == "cpu" else secret_generator(target),
+        stream=stream,
     )
     first = (server_round - 1) * experiment.local_steps
-    batches = poisson_batches(cohort.patients, charge.sample_rate, charge.steps, generator)
+    batches = poisson_batches(cohort.patients, charge.sample_rate, charge.steps, stream)
     for step, rows in enumerate(batches, start=first):
         set_learning_rate(optimizer, strategy, step, experiment.total_steps)
         for part in np.split(rows, range(MAX_PHYSICAL_BATCH, len(rows), MAX_PHYSICAL_BATCH)):
             if len(part):
-                images, labels = prepare(cohort, part, experiment, generator, target)
+                images, labels = prepare(cohort, part, experiment, augmentation, target)
                 loss = loss_per_image(per_sample(images), labels, experiment.multi_label).sum()
                 _backward(loss)
                 optimizer.add_rows()

@@ -1,32 +1,53 @@
-"""Secret generators: keyed by the whole state, and still uniform."""
+"""The secret stream: right distributions, never shared, stored or seeded."""
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
+
 import numpy as np
-import torch
+import pytest
+from scipy.stats import kstest
 
-from client.privacy.entropy import secret_generator
-
-
-def test_two_generators_share_nothing() -> None:
-    one, two = (torch.rand(1000, generator=secret_generator()) for _ in range(2))
-    assert not torch.isclose(one, two, atol=1e-7).any()
+from client.privacy.entropy import SecretStream
+from common.errors import PrivacyError
 
 
-def test_the_whole_state_is_drawn_and_not_32_bits_of_it() -> None:
-    states = np.stack([secret_generator().get_state().numpy() for _ in range(64)])
-    varying = (states != states[0]).any(axis=0).sum()
-    assert varying >= 4 * 624  # a seed of 32 bits gives as many bytes, but then all follow from it
-    for generator in (secret_generator() for _ in range(8)):
-        words = generator.get_state().numpy()[24 : 24 + 8 * 624].view("<u8")
-        first = int(words[0])
-        seeded = torch.Generator().manual_seed(first).get_state().numpy()[24 : 24 + 8 * 624]
-        assert not (seeded.view("<u8")[1:] == words[1:]).any()  # MT19937's first word is its seed
+def test_uniforms_and_normals_have_their_distributions() -> None:
+    stream = SecretStream()
+    assert kstest(stream.uniform(200_000), "uniform").pvalue > 1e-6
+    assert kstest(stream.normal(200_001), "norm").pvalue > 1e-6
+    assert kstest(stream.noise(200_000), "norm").pvalue > 1e-6
 
 
-def test_the_stream_is_uniform_and_normal() -> None:
-    generator = secret_generator()
-    uniform = torch.rand(200_000, generator=generator)
-    assert abs(float(uniform.mean()) - 0.5) < 0.004
-    normal = torch.randn(200_000, generator=generator)
-    assert abs(float(normal.std()) - 1) < 0.01
+def test_uniforms_never_reach_one_and_use_every_bit() -> None:
+    words = (SecretStream().uniform(100_000) * 2**53).astype(np.uint64)
+    assert words.max() < 2**53
+    for bit in range(53):
+        share = float(((words >> np.uint64(bit)) & np.uint64(1)).mean())
+        assert abs(share - 0.5) < 0.01
+
+
+def test_no_two_streams_and_no_two_draws_share_a_number() -> None:
+    one, two = SecretStream(), SecretStream()
+    draws = np.concatenate([one.uniform(1000), one.uniform(1000), two.uniform(1000)])
+    assert len(set(draws.tolist())) == 3000
+
+
+def test_a_stream_is_never_pickled_or_copied() -> None:
+    for store in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(PrivacyError, match="never stored"):
+            store(SecretStream())
+
+
+def test_a_forked_child_cannot_repeat_its_parents_noise() -> None:
+    stream = SecretStream()
+    child = os.fork()
+    if child == 0:
+        try:
+            stream.uniform(1)
+        except PrivacyError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

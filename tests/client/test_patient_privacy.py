@@ -15,6 +15,7 @@ from torch import nn
 from client.cohort import Cohort
 from client.ledger import Charge
 from client.privacy import training
+from client.privacy.entropy import SecretStream
 from client.privacy.optimizer import PatientOptimizer
 from client.privacy.sampling import poisson_batches
 from client.site import Site
@@ -65,7 +66,7 @@ def test_the_check_fails_with_a_loader_of_images(
     make_site: Callable[..., Site], experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def every_image(
-        patients: tuple[NDArray[np.int64], ...], q: float, steps: int, generator: torch.Generator
+        patients: tuple[NDArray[np.int64], ...], q: float, steps: int, stream: SecretStream
     ) -> Iterator[NDArray[np.int64]]:
         for _ in range(steps):
             yield np.concatenate(patients)
@@ -111,7 +112,7 @@ def test_a_patient_gives_at_most_one_row_to_a_step_and_each_of_its_images_in_tur
     patients = [np.arange(10 * i, 10 * i + 1 + i % 3) for i in range(50)]
     owner = {row: i for i, rows in enumerate(patients) for row in rows.tolist()}
     sizes, seen = [], set()
-    for batch in poisson_batches(patients, 0.3, 400, torch.Generator().manual_seed(0)):
+    for batch in poisson_batches(patients, 0.3, 400, SecretStream()):
         drawn = [owner[row] for row in batch.tolist()]
         assert len(set(drawn)) == len(drawn)
         sizes.append(len(drawn))
@@ -128,7 +129,7 @@ def optimizer_over(parameter: nn.Parameter, sigma: float, denominator: float) ->
         noise_multiplier=sigma,
         max_grad_norm=2.0,
         denominator=denominator,
-        generator=torch.Generator().manual_seed(0),
+        stream=SecretStream(),
     )
 
 
