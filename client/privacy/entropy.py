@@ -47,8 +47,8 @@ class SecretStream:
         Which floating-point numbers one draw can reach gives its inputs away (Mironov 2012). The
         sum of four makes that search costly (Holohan and Braghin 2021); it does not prove it away.
         """
-        four: NDArray[np.float64] = self.normal(4 * count).reshape(4, count)
-        return four.sum(axis=0) / 2.0
+        four = self.normal(4 * count).reshape(4, count)
+        return np.asarray(four.sum(axis=0) / 2.0, dtype=np.float64)
 
     def __reduce__(self) -> NoReturn:
         raise PrivacyError("a stream of noise is never stored or sent")
