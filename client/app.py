@@ -4,7 +4,7 @@ A round at a site, numbered as the design numbers it:
     2. unpack the request; check its arrays against the site's own model, and what it asks
        against the site's policy
     3. price the round and write the intent (``ledger.py``)
-    4. draw patients, train, clip, noise (``training.py``)
+    4. draw patients, train, clip, noise (``privacy/training.py``)
     5. commit, log the disclosure, pack the answer
 
 Nothing is kept in memory between messages: a deployed Flower client is a new process for each.

@@ -40,15 +40,8 @@ def parse_experiment(text: str) -> Experiment:
 
 def check_settings(settings: Settings) -> list[str]:
     """Return every contradiction between settings, a line each."""
-    problems = check_positive(
-        {
-            "rounds": settings.rounds,
-            "local_steps": settings.local_steps,
-            "threads": settings.threads,
-            "evaluate_every": settings.evaluate_every,
-            "model.width": settings.model.width,
-        }
-    )
+    problems = check_sizes(settings)
+    problems += check_positive({"evaluate_every": settings.evaluate_every})
     if settings.seed < 0:
         problems.append(f"seed: expected at least 0, got {settings.seed}")
     if settings.quorum is not None and settings.quorum < 1:
@@ -79,18 +72,23 @@ def check_settings(settings: Settings) -> list[str]:
 
 def check_experiment(experiment: Experiment) -> list[str]:
     """Return what a site holds against a shared experiment, a line each."""
-    problems = check_positive(
-        {
-            "rounds": experiment.rounds,
-            "local_steps": experiment.local_steps,
-            "threads": experiment.threads,
-            "model.width": experiment.model.width,
-        }
-    )
+    problems = check_sizes(experiment)
     if experiment.data.classes is None:
         problems.append("data.classes: the shared experiment needs its list of classes")
     problems += check_task(experiment.data)
     return problems + check_privacy(experiment.privacy) + check_strategy(experiment.strategy)
+
+
+def check_sizes(run: Settings | Experiment) -> list[str]:
+    """The counts that a simulation and a shared experiment both have."""
+    return check_positive(
+        {
+            "rounds": run.rounds,
+            "local_steps": run.local_steps,
+            "threads": run.threads,
+            "model.width": run.model.width,
+        }
+    )
 
 
 def check_positive(values: Mapping[str, int]) -> list[str]:
