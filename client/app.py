@@ -3,38 +3,36 @@
 A round at a site, numbered as the design numbers it:
     2. unpack the request; check its arrays against the site's own model, and what it asks
        against the site's policy
-    3. price the round and write the intent (``ledger.py``)
+    3. price the round and write the intent (``charging.py``, ``ledger.py``)
     4. draw patients, train, clip, noise (``privacy/training.py``)
-    5. commit, log the disclosure, pack the answer
+    5. pack the answer, store its bytes and commit (``answers.py``), log the disclosure, send
 
 Nothing is kept in memory between messages: a deployed Flower client is a new process for each.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
+from torch import nn
 
+from client.answers import store_answer, stored_answer
+from client.charging import charge_round, price_run, state_privacy
 from client.cohort import Cohort
-from client.disclosure import log_release
-from client.evaluation import evaluate
-from client.plan import reserved_plan, round_charge, statement_of_ledger, statement_of_plan
+from client.disclosure import EXACT, LEDGER, log_error, log_release
+from client.evaluation import evaluate, released_names
 from client.privacy.training import train_private
+from client.release import noised_release
 from client.site import Site
 from client.training import train_plain
-from common.errors import FedroundsError
+from common.errors import FedroundsError, PolicyError
 from common.messages import (
-    Answer,
     Description,
     EvaluateAnswer,
     EvaluateRequest,
@@ -48,7 +46,7 @@ from common.parameters import arrays_of, load_arrays
 
 log = logging.getLogger("fedrounds.client")
 
-Handler = Callable[[RecordDict, Site], Answer]
+Handler = Callable[[RecordDict, Site], RecordDict]
 
 SITE_KEY = "site"
 """Key of the node's own configuration that names the site's folder."""
@@ -63,56 +61,93 @@ def build_client_app(mods: list[Mod] | None = None) -> ClientApp:
     return app
 
 
-def handle_describe(content: RecordDict, site: Site) -> Description:
-    """Whether this site can take part, and what the run would cost it."""
+def handle_describe(content: RecordDict, site: Site) -> RecordDict:
+    """Whether this site trains or only evaluates, and what the run would cost it."""
     request = Request.unpack(content)
     experiment, run_id = request.experiment, request.run_id
-    statement = statement_of_plan(site, experiment, run_id) if experiment.privacy.enabled else None
+    statement, chain, evaluate_only = None, b"", ""
+    try:
+        site.settings.policy.check(experiment)
+        if experiment.privacy.enabled:
+            chain = site.ledger().read().chain
+            statement = price_run(site, experiment, run_id)
+            evaluate_only = "" if statement.steps else "budget"
+    except PolicyError as error:  # the site still evaluates
+        log_error(site.folder, "query", error)
+        evaluate_only = error.code
     Cohort.load(site, experiment, "train")  # images that cannot be read are found before round 1
-    return Description(site.name, run_id, request.server_round, statement)
+    return Description(
+        site.name, run_id, request.server_round, statement, chain, evaluate_only
+    ).pack()
 
 
-def handle_train(content: RecordDict, site: Site) -> TrainAnswer:
+def handle_train(content: RecordDict, site: Site) -> RecordDict:
     """Train on the site's own images for one round."""
     request = TrainRequest.unpack(content)  # 2
-    experiment, run_id, server_round = request.experiment, request.run_id, request.server_round
-    torch.set_num_threads(experiment.threads)
-    model = build_model(experiment)
-    load_arrays(model, request.arrays)
+    site.settings.policy.check(request.experiment)
+    model = _model(request)
+    if request.experiment.privacy.enabled:
+        return stored_answer(site, request) or _train_private(request, model, site)
+    cohort = Cohort.load(site, request.experiment, "train")
+    train_plain(model, cohort, request.experiment, site.name, request.server_round)  # 4
+    log_release(site.folder, request, ["model update", "number of training images"], EXACT)  # 5
+    weight = float(len(cohort.rows))
+    return TrainAnswer(
+        site.name, request.run_id, request.server_round, arrays_of(model), weight
+    ).pack()
+
+
+def _train_private(request: TrainRequest, model: nn.Module, site: Site) -> RecordDict:
+    experiment, public = request.experiment, float(site.public_patients())
     cohort = Cohort.load(site, experiment, "train")
-    if experiment.privacy.enabled:
-        plan = reserved_plan(site, experiment, run_id)
-        charge = round_charge(site, plan, experiment, run_id)
-        site.ledger().write_intent(run_id, server_round, charge)  # 3
-        public = site.public_patients()
-        train_private(
-            model, cohort, experiment, charge, plan.sample_rate * public, server_round
-        )  # 4
-        weight = float(public)
-        site.ledger().write_commit(run_id, server_round, charge)
-    else:
-        train_plain(model, cohort, experiment, site.name, server_round)  # 4
-        weight = float(len(cohort.rows))
-    released = "model update, weight"
-    log_release(site.folder, run_id, server_round, released, experiment.privacy.enabled)  # 5
-    return TrainAnswer(site.name, run_id, server_round, arrays_of(model), weight)
+    charge, chain = charge_round(site, request)  # 3
+    denominator = charge.sample_rate * public
+    train_private(model, cohort, experiment, charge, denominator, request.server_round)  # 4
+    answer = TrainAnswer(
+        site.name, request.run_id, request.server_round, arrays_of(model), public, chain
+    ).pack()
+    store_answer(site, request, answer)  # 5
+    log_release(site.folder, request, ["model update", "public count of patients"], LEDGER)
+    return answer
 
 
-def handle_evaluate(content: RecordDict, site: Site) -> EvaluateAnswer:
-    """Score a model on one part of the site's patients; counts leave only as the policy says."""
+def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
+    """Score a model on one part of the site's patients; what leaves is the policy's to say."""
     request = EvaluateRequest.unpack(content)
-    experiment, run_id, server_round = request.experiment, request.run_id, request.server_round
-    torch.set_num_threads(experiment.threads)
-    model = build_model(experiment)
+    experiment, policy = request.experiment, site.settings.policy
+    model = _model(request)
+    counts = histograms = None
+    if policy.release_metrics == "exact":
+        cohort = Cohort.load(site, experiment, request.part)
+        exact = evaluate(model, cohort, experiment, policy.min_count)
+        if exact is not None:
+            counts = exact.counts
+            names = released_names(counts, experiment.classes, exact.withheld)
+            log_release(site.folder, request, names, EXACT, exact.withheld)
+    elif policy.release_metrics == "noised" and request.part == "test":
+        stored = stored_answer(site, request)
+        if stored is not None:
+            return stored
+        histograms = noised_release(site, request, model)
+    statement, chain = None, b""
+    if experiment.privacy.enabled:
+        chain = site.ledger().read().chain
+        if request.part == "test":
+            statement = state_privacy(site, experiment, request.run_id)
+    answer = EvaluateAnswer(
+        site.name, request.run_id, request.server_round, counts, statement, histograms, chain
+    ).pack()
+    if histograms is not None:
+        store_answer(site, request, answer)
+    return answer
+
+
+def _model(request: TrainRequest) -> nn.Module:
+    """The site's own model with the server's arrays in it."""
+    torch.set_num_threads(request.experiment.threads)
+    model = build_model(request.experiment)
     load_arrays(model, request.arrays)
-    counts = None
-    if site.settings.policy.release_metrics == "exact":
-        counts = evaluate(model, Cohort.load(site, experiment, request.part), experiment)
-        log_release(site.folder, run_id, server_round, f"counts of {request.part} scores", False)
-    statement = None
-    if request.part == "test" and experiment.privacy.enabled:
-        statement = statement_of_ledger(site, experiment, run_id)
-    return EvaluateAnswer(site.name, run_id, server_round, counts, statement)
+    return model
 
 
 def _answering(handler: Handler) -> Callable[[Message, Context], Message]:
@@ -121,28 +156,15 @@ def _answering(handler: Handler) -> Callable[[Message, Context], Message]:
     def answer(message: Message, context: Context) -> Message:
         folder = Path(str(context.node_config.get(SITE_KEY, "")))
         try:
-            content = handler(message.content, Site.open(folder)).pack()
+            content = handler(message.content, Site.open(folder))
         except Exception as error:  # its text may hold data or a path: it stays here
+            log_error(folder, message.metadata.message_type, error)
             code = error.code if isinstance(error, FedroundsError) else FedroundsError.code
-            _log_error(folder, message, code, error)
+            log.error("%s refused: %s", message.metadata.message_type, code)
             content = pack_refusal(code)
         return Message(content, reply_to=message)
 
     return answer
-
-
-def _log_error(folder: Path, message: Message, code: str, error: Exception) -> None:
-    """Keep an error's text at the site, in ``errors.jsonl``."""
-    line = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "asked": message.metadata.message_type,
-        "code": code,
-        "text": str(error),
-        "traceback": traceback.format_exception(error),
-    }
-    log.error("%s refused: %s", message.metadata.message_type, code)
-    with suppress(OSError), (folder / "errors.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
 
 
 app = build_client_app()

@@ -1,29 +1,64 @@
-"""The disclosure log: what a site released, and whether the ledger covers it."""
+"""What a site let out, and what it kept to itself: ``disclosure.jsonl`` and ``errors.jsonl``."""
 
 from __future__ import annotations
 
 import json
 import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from common.errors import FedroundsError
+from common.messages import Request
+
+LEDGER = "ledger"
+"""The ledger's ε bounds it."""
+TEST_BUDGET = "ledger: the test patients' own budget"
+EXACT = "nothing: exact, by the site's choice"
 
 
-def log_release(folder: Path, run_id: str, server_round: int, released: str, covered: bool) -> None:
+def log_release(
+    folder: Path,
+    request: Request,
+    released: Sequence[str],
+    covered_by: str,
+    withheld: Sequence[str] = (),
+) -> None:
     """Append one line to the site's ``disclosure.jsonl``.
 
     Args:
         folder: the site's folder.
-        run_id: whose run it is.
-        server_round: the round that asked.
-        released: what leaves, by name.
-        covered: ``True`` where the ledger's ε bounds it, ``False`` where it is exact by the
-            site's own choice.
+        request: what asked.
+        released: every figure that leaves, by name.
+        covered_by: :data:`LEDGER`, :data:`TEST_BUDGET` or :data:`EXACT`.
+        withheld: classes that were left out whole.
     """
     line = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "run_id": run_id,
-        "round": server_round,
-        "released": released,
-        "covered_by": "ledger" if covered else "nothing: exact, by the site's choice",
+        "run_id": request.run_id,
+        "round": request.server_round,
+        "released": list(released),
+        "covered_by": covered_by,
     }
-    with (folder / "disclosure.jsonl").open("a", encoding="utf-8") as stream:
+    if withheld:
+        line["withheld"] = list(withheld)
+    append_line(folder / "disclosure.jsonl", line)
+
+
+def log_error(folder: Path, asked: str, error: Exception) -> None:
+    """Keep an error's text at the site: across the wire goes its code alone."""
+    line = {
+        "asked": asked,
+        "code": error.code if isinstance(error, FedroundsError) else FedroundsError.code,
+        "text": str(error),
+        "traceback": traceback.format_exception(error),
+    }
+    with suppress(OSError):
+        append_line(folder / "errors.jsonl", line)
+
+
+def append_line(path: Path, facts: Mapping[str, Any]) -> None:
+    line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **facts}
+    with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")

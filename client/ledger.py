@@ -1,130 +1,272 @@
 """The privacy ledger: what training has cost this site's patients, over the site's life.
 
-One SQLite file for all of a site's training, whatever the run, model or experiment. Rows are only
-ever added. A round's *intent* is written, and synced to disk, before its first batch is read, and
-it is the intent that is priced: a crash between intent and answer counts as spent. A *plan* fixes
-a run's σ and q before its first batch, so that later rounds need no planning of their own.
+One SQLite file for all of a site's training, whatever the run, model or experiment. Entries are
+only ever added, in a hash chain sealed by the site's key (``chain.py``); what they say stands in
+``entries.py``, what they cost in ``budget.py``. An append returns when the entry is on disk.
+
+Beside the ledger lies ``ledger.head``: how many entries there were, and a digest of the file. It
+is written after each append, so a ledger that is older than its head was put back, and one of the
+same age that differs was altered: the site refuses both. A process killed between the two writes
+leaves the head one entry behind, which is accepted.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
+import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from client.chain import Row, next_row, seal_of, verify
+from client.entries import Entry, Genesis, read_entry, write_entry
+from common.checkpoint import write_bytes
 from common.errors import LedgerError
-from common.privacy.accounting import Accountant, Segment, Spent, epsilon
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    written_at REAL NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('plan', 'intent', 'commit')),
-    run_id TEXT NOT NULL,
-    server_round INTEGER NOT NULL,
-    unit TEXT NOT NULL,
-    sample_rate REAL NOT NULL CHECK (sample_rate > 0 AND sample_rate <= 1),
-    noise_multiplier REAL NOT NULL CHECK (noise_multiplier > 0),
-    max_grad_norm REAL NOT NULL CHECK (max_grad_norm > 0),
-    steps INTEGER NOT NULL CHECK (steps > 0)
-);
-CREATE TRIGGER IF NOT EXISTS entries_stay BEFORE UPDATE ON entries
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS entries_remain BEFORE DELETE ON entries
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
-
-_COLUMNS = "unit, sample_rate, noise_multiplier, max_grad_norm, steps"
+_SCHEMA = (
+    "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, text TEXT NOT NULL, "
+    "digest TEXT NOT NULL, seal TEXT NOT NULL)",
+    "CREATE TRIGGER entries_stay BEFORE UPDATE ON entries "
+    "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+    "CREATE TRIGGER entries_remain BEFORE DELETE ON entries "
+    "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+)
 
 
-@dataclass(frozen=True)
-class Charge:
-    """The public constants of some noisy steps: what one entry of the ledger is about."""
+class Book:
+    """The verified entries of an open ledger, and those about to be added."""
 
-    unit: str
-    """What the site's id column identifies, such as ``patient`` or ``lesion``, or ``image``."""
-    sample_rate: float
-    noise_multiplier: float
-    max_grad_norm: float
-    steps: int
+    def __init__(self, rows: Sequence[Row], key: bytes) -> None:
+        self.rows = list(rows)
+        self.added: list[Row] = []
+        self._key = key
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [read_entry(row.text)[0] for row in self.rows]
+
+    @property
+    def times(self) -> list[str]:
+        """When each entry was written, in UTC."""
+        return [read_entry(row.text)[1] for row in self.rows]
+
+    @property
+    def chain(self) -> bytes:
+        """Every entry's hash, 32 bytes each: what the server's witness compares."""
+        return bytes.fromhex("".join(row.digest for row in self.rows))
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry; it is on disk when the transaction has ended, or nowhere."""
+        text = write_entry(entry, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        read_entry(text)  # what could not be read back is not written
+        row = next_row(self.rows[-1] if self.rows else None, text, self._key)
+        self.rows.append(row)
+        self.added.append(row)
 
 
 class Ledger:
-    """The ledger in one file; made when it is first written."""
+    """A ledger in its folder: ``ledger.sqlite``, ``ledger.head``, ``site.key``."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path, genesis: str | None, split: str) -> None:
+        """Name a ledger; nothing is read yet.
 
-    def plan(self, run_id: str) -> Charge | None:
-        """The plan of a run, or ``None`` where it has none yet."""
-        rows = self._charges("kind = 'plan' AND run_id = ?", run_id)
-        return rows[0] if rows else None
+        Args:
+            folder: where its files are.
+            genesis: hash of its first entry, as ``site.yaml`` has it; ``None`` before ``init``.
+            split: digest of what places the site's patients in parts.
+        """
+        self.folder = folder
+        self.genesis = genesis
+        self.split = split
+        self.path = folder / "ledger.sqlite"
+        self.head_path = folder / "ledger.head"
+        self.key_path = folder / "site.key"
 
-    def write_plan(self, run_id: str, charge: Charge) -> None:
-        """Fix a run's plan (its ``steps`` are the whole run's) before its first batch."""
-        self._append("plan", run_id, 0, charge)
-
-    def write_intent(self, run_id: str, server_round: int, charge: Charge) -> None:
-        """Charge a round; returns only when the entry is on disk. Call before reading a batch.
+    def create(self, genesis: Genesis) -> str:
+        """Make a new ledger and return the hash of its first entry.
 
         Raises:
-            LedgerError: where the entry could not be written, or another unit stands in the ledger.
+            LedgerError: where any file of a ledger is there already.
         """
-        self._append("intent", run_id, server_round, charge)
+        there = [p for p in (self.path, self.head_path) if p.exists()]
+        if there:
+            raise LedgerError(f"{there[0]}: there is a ledger already; nothing was changed")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.key_path.exists():
+                write_secret(self.key_path, os.urandom(32).hex())
+        except OSError as error:
+            raise LedgerError(f"{self.folder}: no ledger can be made here: {error}") from error
+        with self._locked(), self._begun() as connection:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            book = Book([], self._key())
+            book.append(genesis)
+            self._commit(connection, book)
+        self.genesis = book.rows[0].digest
+        return self.genesis
 
-    def write_commit(self, run_id: str, server_round: int, charge: Charge) -> None:
-        """Note that a round's answer is about to be sent."""
-        self._append("commit", run_id, server_round, charge)
+    def first_digest(self) -> str:
+        """The hash of the first entry, unverified: the genesis of a ledger that was found.
 
-    def history(self, run_id: str | None = None, except_run: str = "") -> list[Segment]:
-        """Every step charged: of one run, of all but one, or of the ledger's whole life."""
-        if run_id is not None:
-            charges = self._charges("kind = 'intent' AND run_id = ?", run_id)
-        else:
-            charges = self._charges("kind = 'intent' AND run_id <> ?", except_run)
-        return [Segment(c.sample_rate, c.noise_multiplier, c.steps) for c in charges]
+        Raises:
+            LedgerError: where there is none.
+        """
+        with self._locked(), self._begun() as connection:
+            row = connection.execute("SELECT digest FROM entries WHERE sequence = 1").fetchone()
+        if row is None:
+            raise LedgerError(f"{self.path}: {self._refusal('it has no entry')}")
+        return str(row[0])
 
-    def spent(self, delta: float, accountant: Accountant, run_id: str | None = None) -> Spent:
-        """ε of one run, or of everything this ledger holds, at ``delta``."""
-        return epsilon(self.history(run_id), delta, accountant)
+    def read(self) -> Book:
+        """Every entry, verified.
 
-    def _append(self, kind: str, run_id: str, server_round: int, charge: Charge) -> None:
-        values = (time.time(), kind, run_id, server_round, *vars(charge).values())
-        with self._open() as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")  # what is checked is what is added to
-            held = {unit for (unit,) in connection.execute("SELECT DISTINCT unit FROM entries")}
-            if held - {charge.unit}:
-                raise LedgerError(
-                    f"{self.path}: holds figures of the unit {sorted(held)}, and '{charge.unit}' "
-                    "was asked: units never mix in one ledger"
-                )
-            connection.execute(
-                "INSERT INTO entries (written_at, kind, run_id, server_round, "
-                f"{_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            )
-
-    def _charges(self, where: str, *values: str) -> list[Charge]:
-        if not self.path.exists():
-            return []
-        query = f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY sequence"
-        with self._open() as connection:
-            return [Charge(*row) for row in connection.execute(query, values)]
+        Raises:
+            LedgerError: naming the file, where anything is missing, altered or put back.
+        """
+        with self.transaction() as book:
+            return book
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose commits are synced to disk before they return."""
+    def transaction(self) -> Iterator[Book]:
+        """The verified entries, with every other process kept out until the block ends.
+
+        What is appended in the block is committed, and synced, when it ends without an error.
+
+        Raises:
+            LedgerError: where the ledger cannot be trusted, read or written.
+        """
+        if self.genesis is None:
+            raise LedgerError(
+                f"{self.path}: this site has no ledger; make one with 'fedrounds ledger init'"
+            )
+        if not self.path.exists():
+            raise LedgerError(f"{self.path}: {self._refusal('it is missing')}")
+        with self._locked(), self._begun() as connection:
+            book = self._verified(connection)
+            yield book
+            if book.added:
+                self._commit(connection, book)
+
+    def _commit(self, connection: sqlite3.Connection, book: Book) -> None:
+        connection.executemany(
+            "INSERT INTO entries VALUES (?, ?, ?, ?)",
+            [(r.sequence, r.text, r.digest, r.seal) for r in book.added],
+        )
+        connection.execute("COMMIT")
+        self._write_head(connection, book)
+
+    def _verified(self, connection: sqlite3.Connection) -> Book:
+        query = "SELECT sequence, text, digest, seal FROM entries ORDER BY sequence"
+        rows = [Row(*row) for row in connection.execute(query)]
+        key = self._key()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=30.0)) as connection:
+            verify(rows, key)
+            self._compare_head(rows, key, connection)
+            book = Book(rows, key)
+            self._check_genesis(book)
+        except LedgerError as error:
+            raise LedgerError(f"{self.path}: {self._refusal(str(error))}") from error
+        return book
+
+    def _check_genesis(self, book: Book) -> None:
+        first, *others = book.entries
+        if not isinstance(first, Genesis) or any(isinstance(e, Genesis) for e in others):
+            raise LedgerError("it does not open with its one genesis")
+        if book.rows[0].digest != self.genesis:
+            raise LedgerError("it is another ledger than the genesis in site.yaml names")
+        if first.split != self.split:
+            raise LedgerError(
+                "split_key, test_fraction or validation_fraction in site.yaml are others than "
+                "when it was begun, so that patients would change sides"
+            )
+
+    def _compare_head(
+        self, rows: Sequence[Row], key: bytes, connection: sqlite3.Connection
+    ) -> None:
+        try:
+            head = json.loads(self.head_path.read_text(encoding="utf-8"))
+            facts = head["entries"], head["digest"], head["file"]
+            sealed = head["seal"] == _seal_head(*facts, key)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LedgerError(f"{self.head_path.name} is missing or cannot be read") from error
+        count, digest, file = facts
+        if not sealed:
+            raise LedgerError(f"{self.head_path.name} is not sealed by this site's key")
+        if count > len(rows):
+            raise LedgerError(f"it has {len(rows)} entries and had {count}: it was put back")
+        if rows[count - 1].digest != digest:
+            raise LedgerError(f"entry {count} is another than it was")
+        if count == len(rows) and file != _digest_of_file(connection):
+            raise LedgerError("the file was altered since its last entry")
+
+    def _write_head(self, connection: sqlite3.Connection, book: Book) -> None:
+        facts = len(book.rows), book.rows[-1].digest, _digest_of_file(connection)
+        head = dict(zip(("entries", "digest", "file"), facts, strict=True))
+        text = json.dumps({**head, "seal": _seal_head(*facts, self._key())})
+        write_bytes(self.head_path, (text + "\n").encode())
+
+    def _key(self) -> bytes:
+        try:
+            key = bytes.fromhex(self.key_path.read_text(encoding="ascii"))
+        except (OSError, ValueError) as error:
+            raise LedgerError(
+                f"{self.key_path}: {self._refusal('the key of its seals cannot be read')}"
+            ) from error
+        return key
+
+    @staticmethod
+    def _refusal(reason: str) -> str:
+        return (
+            f"the privacy ledger is refused: {reason}. This site does not train until the right "
+            "file is back, or 'fedrounds ledger recover' has made a new one"
+        )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One process at a time, readers too: the ledger and its head are two files."""
+        try:
+            stream = (self.folder / "ledger.lock").open("a")
+        except OSError as error:
+            raise LedgerError(f"{self.folder}: {self._refusal(str(error))}") from error
+        with stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _begun(self) -> Iterator[sqlite3.Connection]:
+        """A connection within a transaction; what is not committed is rolled back."""
+        try:
+            with closing(
+                sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
+            ) as connection:
                 connection.execute("PRAGMA synchronous = EXTRA")
-                connection.executescript(_SCHEMA)
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
         except (sqlite3.Error, OSError) as error:
-            raise LedgerError(
-                f"{self.path}: the privacy ledger cannot be read or written ({error}); "
-                "this site does not train until it can"
-            ) from error
+            raise LedgerError(f"{self.path}: {self._refusal(str(error))}") from error
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a new file that its owner alone can read."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _digest_of_file(connection: sqlite3.Connection) -> str:
+    """SHA-256 of the database as SQLite sees it.
+
+    Through SQLite, since closing another handle of the file would drop this process's locks.
+    """
+    return hashlib.sha256(connection.serialize()).hexdigest()
+
+
+def _seal_head(count: int, digest: str, file: str, key: bytes) -> str:
+    return seal_of(f"{count} {digest} {file}".encode(), key)

@@ -6,15 +6,16 @@ releases. It is read with a safe loader, and nothing in it is ever sent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from client.ledger import Ledger
+from client.policy import Policy
 from common.checks import check_source
 from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, SourceSettings
 from common.data.manifest import Manifest
@@ -25,24 +26,16 @@ from common.schema import build
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What the site declares and allows; the server cannot loosen it."""
-
-    public_patients: int | None = None
-    """Public count of the patients that train here, declared once; not computed from the data."""
-    release_metrics: Literal["none", "exact"] = "none"
-    """``exact`` counts leave uncovered by any ε, and are listed in ``disclosure.jsonl``."""
-
-
-@dataclass(frozen=True)
 class SiteSettings:
     """The whole of ``site.yaml``."""
 
     name: str
     data: SourceSettings
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy
     ledger_dir: str | None = None
-    """Folder of the ledger; by default the site's own folder."""
+    """Folder of the ledger and its key; by default the site's own folder."""
+    genesis: str | None = None
+    """Hash of the ledger's first entry; ``fedrounds ledger init`` writes it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ class Site:
         except yaml.YAMLError as error:
             raise SettingsError(f"{path}: expected YAML: {error}") from error
         settings = build(SiteSettings, values)
-        problems = check_source(settings.data)
+        problems = check_source(settings.data) + settings.policy.problems()
         if not SITE_NAME.fullmatch(settings.name):
             problems.append(f"{path}: name: expected {SITE_NAME_RULE}, got '{settings.name}'")
         if problems:
@@ -99,10 +92,8 @@ class Site:
             PolicyError: where none is declared; under privacy nothing may be derived from the data.
         """
         count = self.settings.policy.public_patients
-        if count is None or count < 1:
-            raise PolicyError(
-                f"policy.public_patients: expected a public count of patients, got {count}"
-            )
+        if count is None:
+            raise PolicyError("policy.public_patients must be given: a public count of patients")
         return count
 
     def unit(self, experiment: Experiment) -> str:
@@ -120,6 +111,12 @@ class Site:
             )
         return self.settings.data.unit_name
 
+    def split_digest(self) -> str:
+        """SHA-256 of what places patients in parts; the ledger holds it from its first entry."""
+        data = self.settings.data
+        text = f"{data.split_key}\n{data.test_fraction!r}\n{data.validation_fraction!r}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def ledger(self) -> Ledger:
         folder = Path(self.settings.ledger_dir) if self.settings.ledger_dir else self.folder
-        return Ledger(folder / "ledger.sqlite")
+        return Ledger(folder, self.settings.genesis, self.split_digest())

@@ -9,6 +9,7 @@ import yaml
 
 from common.config import (
     Experiment,
+    PrivacySettings,
     PrivacyTarget,
     Settings,
     SourceSettings,
@@ -65,6 +66,7 @@ def check_settings(settings: Settings) -> list[str]:
         check_source(data)
         + check_task(data)
         + check_privacy(settings.privacy)
+        + check_site_policy(settings.privacy)
         + check_strategy(settings.strategy)
     )
     return problems
@@ -148,25 +150,46 @@ def check_strategy(strategy: StrategySettings) -> list[str]:
 
 def check_privacy(privacy: PrivacyTarget) -> list[str]:
     if not privacy.enabled:
-        given = [n for n in ("epsilon", "noise_multiplier") if getattr(privacy, n) is not None]
+        names = ("epsilon", "epsilon_life", "noise_multiplier")
+        given = [n for n in names if getattr(privacy, n) is not None]
         return [
             f"privacy=none with privacy.{name}={getattr(privacy, name)}: training without "
             f"privacy has no {name}; choose privacy=patient, or leave it out"
             for name in given
         ]
     problems = []
-    if privacy.epsilon is None and privacy.noise_multiplier is None:
+    targets = {n: getattr(privacy, n) for n in ("epsilon", "epsilon_life", "noise_multiplier")}
+    if all(value is None for value in targets.values()):
         problems.append("give privacy.epsilon (σ is planned for it) or privacy.noise_multiplier")
-    if privacy.epsilon is not None and privacy.epsilon <= 0:
-        problems.append(f"privacy.epsilon: expected above 0, got {privacy.epsilon}")
-    if privacy.noise_multiplier is not None and privacy.noise_multiplier <= 0:
-        problems.append(
-            f"privacy.noise_multiplier: expected above 0, got {privacy.noise_multiplier}"
-        )
+    for name, value in targets.items():
+        if value is not None and value <= 0:
+            problems.append(f"privacy.{name}: expected above 0, got {value}")
     if privacy.delta is None or not 0 < privacy.delta < 1:
         problems.append(f"privacy.delta: expected between 0 and 1, got {privacy.delta}")
     if privacy.max_grad_norm <= 0:
         problems.append(f"privacy.max_grad_norm: expected above 0, got {privacy.max_grad_norm}")
     if privacy.sample_rate is not None and not 0 < privacy.sample_rate <= 1:
         problems.append(f"privacy.sample_rate: expected in (0, 1], got {privacy.sample_rate}")
+    return problems
+
+
+def check_site_policy(privacy: PrivacySettings) -> list[str]:
+    """What a simulation would write into each site's policy."""
+    problems = []
+    for name in ("epsilon_max", "evaluation_epsilon"):
+        value = getattr(privacy, name)
+        if value is not None and value <= 0:
+            problems.append(f"privacy.{name}: expected above 0, got {value}")
+    if privacy.min_count < 0:
+        problems.append(f"privacy.min_count: expected at least 0, got {privacy.min_count}")
+    if privacy.release_metrics == "noised" and None in (privacy.evaluation_epsilon, privacy.delta):
+        problems.append(
+            "privacy.release_metrics=noised needs privacy.evaluation_epsilon (of one release, for "
+            "each test patient) and privacy.delta"
+        )
+    if privacy.epsilon_max is not None and not privacy.enabled:
+        problems.append(
+            f"privacy=none with privacy.epsilon_max={privacy.epsilon_max}: a site with a cap "
+            "refuses training that has no ε"
+        )
     return problems

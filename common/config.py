@@ -25,6 +25,7 @@ SITE_NAME_RULE = "at most 64 letters, digits, '.', '_' and '-', a letter or digi
 
 Augmentation = Literal["none", "flip", "dihedral"]
 PrivacyUnit = Literal["none", "patient", "image"]
+ReleaseMetrics = Literal["none", "noised", "exact"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class PrivacyTarget:
     unit: PrivacyUnit = "patient"
     epsilon: float | None = None
     """Budget of this run; σ is planned for it unless ``noise_multiplier`` is given."""
+    epsilon_life: float | None = None
+    """Budget of this run with all that the site's ledger holds; σ is raised until it is kept."""
     delta: float | None = None
     noise_multiplier: float | None = None
     """σ: the noise's standard deviation is σ × ``max_grad_norm``."""
@@ -135,6 +138,14 @@ class PrivacySettings(PrivacyTarget):
 
     public_patients: int | Mapping[str, int] | None = None
     """Public count of each site's training patients: one number, or one a site."""
+    epsilon_max: float | None = None
+    """Cap of each site's policy over its ledger's life; ``None`` caps nothing."""
+    release_metrics: ReleaseMetrics = "exact"
+    """What each site's policy lets out of its evaluation."""
+    min_count: int = 0
+    """Classes with fewer patients at a site are withheld from its exact release."""
+    evaluation_epsilon: float | None = None
+    """ε of a ``noised`` release, for each test patient."""
 
 
 @dataclass(frozen=True)

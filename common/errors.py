@@ -6,8 +6,10 @@
     │   └── OneClassError          the labels hold fewer than two classes
     ├── ModelError                 a model cannot be built, or arrays do not fit it
     ├── MessageError               what crossed the wire is not what was expected
+    │   └── RefusalError           the site refused, and said why by a code
     ├── PrivacyError               a privacy guarantee could not be kept
     │   ├── PolicyError            the site's policy refuses the request
+    │   │   └── BudgetError        the site's budget, or the run's plan, is spent
     │   └── LedgerError            the privacy ledger cannot be read or written
     ├── CheckpointError            a checkpoint or model file is missing, damaged or foreign
     ├── JoinError                  a site cannot join the run, so nothing was trained
@@ -64,6 +66,14 @@ class MessageError(FedroundsError):
     code = "message"
 
 
+class RefusalError(MessageError):
+    """A site refused; ``refused`` is the code it gave."""
+
+    def __init__(self, refused: str) -> None:
+        self.refused = refused
+        super().__init__(f"refused: {refused}")
+
+
 class PrivacyError(FedroundsError):
     """A privacy guarantee could not be kept, so nothing was done."""
 
@@ -74,6 +84,12 @@ class PolicyError(PrivacyError):
     """The site's own policy refuses what was asked."""
 
     code = "policy"
+
+
+class BudgetError(PolicyError):
+    """What was asked would pass the site's cap or the run's plan; the site only evaluates."""
+
+    code = "budget"
 
 
 class LedgerError(PrivacyError):

@@ -6,9 +6,11 @@ Flower's ``RecordDict`` carries arrays, scalars and texts. Each class here owns 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,15 @@ from numpy.typing import NDArray
 from common.checks import parse_experiment
 from common.config import SITE_NAME, SITE_NAME_RULE, Experiment
 from common.data.split import Part
-from common.errors import MessageError, ModelError, wire_codes
+from common.errors import MessageError, ModelError, RefusalError, wire_codes
+from common.histograms import Histograms
 from common.metrics import Counts
 from common.parameters import Arrays, from_record, to_record
+from common.wire import to_bytes
+
+HASH_BYTES = 32
+MAX_ENTRIES = 200_000
+"""Entries of a ledger whose chain is still read."""
 
 MAX_WEIGHT = 10_000_000
 """Largest ``num-examples`` that is believed."""
@@ -43,6 +51,11 @@ class Request:
             }
         )
         return RecordDict({"config": config})
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that is asked, in hexadecimal."""
+        return hashlib.sha256(to_bytes(self.pack())).hexdigest()
 
     @staticmethod
     def unpack(content: RecordDict) -> Request:
@@ -99,7 +112,13 @@ class PrivacyStatement:
     """What a site's ledger says: each figure follows from public constants and recorded steps."""
 
     epsilon_run: float
+    """This run's whole plan alone."""
     epsilon: float
+    """Everything that the ledger holds, over its life."""
+    epsilon_adaptive: float
+    """The same by RDP: it holds even where later plans were chosen on earlier results."""
+    composition: str
+    """``one plan``, or ``across plans`` where ``epsilon`` takes them as fixed beforehand."""
     delta: float
     unit: str
     adjacency: str
@@ -108,6 +127,8 @@ class PrivacyStatement:
     sample_rate: float
     steps: int
     max_grad_norm: float
+    assumed_epsilon: float
+    """What a recovered ledger is assumed to have spent before; part of both life figures."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +150,13 @@ class Answer:
         """Read an answer's head.
 
         Raises:
-            MessageError: where it is malformed, or where the site refused (with its code).
+            MessageError: where it is malformed.
+            RefusalError: where the site refused, with its code.
         """
         config = _config(content)
         if "refusal" in config:
             code = _text(config, "refusal")
-            raise MessageError(f"refused: {code if code in wire_codes() else 'unknown code'}")
+            raise RefusalError(code if code in wire_codes() else "unknown code")
         site = _text(config, "site")
         if not SITE_NAME.fullmatch(site):
             raise MessageError(f"site: expected {SITE_NAME_RULE}")
@@ -146,17 +168,26 @@ class Description(Answer):
     """Who a site is, and what this run would cost it."""
 
     privacy: PrivacyStatement | None
-    """The plan's price: ``steps`` and ``epsilon_run`` are the whole run's."""
+    """The ledger's figures once this run is reserved; ``steps`` are those it may take."""
+    chain: bytes = b""
+    """The hash of every entry of the ledger; nothing of what an entry says."""
+    evaluate_only: str = ""
+    """The code of why this site will not train, though it evaluates; empty where it will."""
 
     def pack(self) -> RecordDict:
         content = super().pack()
-        _pack_statement(content, self.privacy)
+        content.config_records["config"]["evaluate-only"] = self.evaluate_only
+        _pack_ledger(content, self.privacy, self.chain)
         return content
 
     @staticmethod
     def unpack(content: RecordDict) -> Description:
         head = Answer.unpack(content)
-        return Description(head.site, head.run_id, head.server_round, _unpack_statement(content))
+        why = _config(content).get("evaluate-only", "")
+        if why and why not in wire_codes():
+            raise MessageError("evaluate-only: expected a code of the fixed list")
+        statement, chain = _unpack_ledger(content)
+        return Description(head.site, head.run_id, head.server_round, statement, chain, str(why))
 
 
 @dataclass(frozen=True)
@@ -166,11 +197,14 @@ class TrainAnswer(Answer):
     arrays: Arrays
     num_examples: float
     """Flower's name for the aggregation weight: a public constant under privacy."""
+    chain: bytes = b""
+    """As it was when this round was charged; the answer may be sent again later."""
 
     def pack(self) -> RecordDict:
         content = super().pack()
         content["arrays"] = to_record(self.arrays)
         content["metrics"] = MetricRecord({"num-examples": float(self.num_examples)})
+        _pack_ledger(content, None, self.chain)
         return content
 
     @staticmethod
@@ -186,9 +220,8 @@ class TrainAnswer(Answer):
             raise MessageError(
                 f"num-examples: expected above 0, at most {MAX_WEIGHT}, got {weight}"
             )
-        return TrainAnswer(
-            head.site, head.run_id, head.server_round, _arrays(content), float(weight)
-        )
+        arrays, (_, chain) = _arrays(content), _unpack_ledger(content)
+        return TrainAnswer(head.site, head.run_id, head.server_round, arrays, float(weight), chain)
 
 
 @dataclass(frozen=True)
@@ -196,14 +229,19 @@ class EvaluateAnswer(Answer):
     """Mergeable counts, and with the test part what the ledger says."""
 
     counts: Counts | None
-    """``None`` where the site has no patient in that part, or releases no metrics."""
+    """Exact; ``None`` where the site has no patient in that part, or does not release them."""
     privacy: PrivacyStatement | None
+    histograms: Histograms | None = None
+    """Noised, on the test patients' own budget."""
+    chain: bytes = b""
 
     def pack(self) -> RecordDict:
         content = super().pack()
         if self.counts is not None:
             content["counts"] = to_record(self.counts.to_arrays())
-        _pack_statement(content, self.privacy)
+        if self.histograms is not None:
+            content["histograms"] = to_record(self.histograms.to_arrays())
+        _pack_ledger(content, self.privacy, self.chain)
         return content
 
     @staticmethod
@@ -211,12 +249,17 @@ class EvaluateAnswer(Answer):
         content: RecordDict, num_classes: int, multi_label: bool
     ) -> EvaluateAnswer:
         head = Answer.unpack(content)
-        counts = None
+        counts = histograms = None
         if "counts" in content.array_records:
             arrays = _read(content.array_records["counts"])
             counts = Counts.from_arrays(arrays, num_classes, multi_label)
-        statement = _unpack_statement(content)
-        return EvaluateAnswer(head.site, head.run_id, head.server_round, counts, statement)
+        if "histograms" in content.array_records:
+            arrays = _read(content.array_records["histograms"])
+            histograms = Histograms.from_arrays(arrays, num_classes)
+        statement, chain = _unpack_ledger(content)
+        return EvaluateAnswer(
+            head.site, head.run_id, head.server_round, counts, statement, histograms, chain
+        )
 
 
 def pack_refusal(code: str) -> RecordDict:
@@ -232,9 +275,24 @@ def payload_bytes(content: RecordDict) -> int:
 _KINDS: dict[str, tuple[type, ...]] = {"float": (float, int), "int": (int,), "str": (str,)}
 
 
-def _pack_statement(content: RecordDict, statement: PrivacyStatement | None) -> None:
+def _pack_ledger(content: RecordDict, statement: PrivacyStatement | None, chain: bytes) -> None:
     if statement is not None:
         content["privacy"] = ConfigRecord(dict(vars(statement)))
+    if chain:
+        content["ledger"] = ConfigRecord({"chain": chain})
+
+
+def _unpack_ledger(content: RecordDict) -> tuple[PrivacyStatement | None, bytes]:
+    chain: object = b""
+    if "ledger" in content.config_records:
+        chain = content.config_records["ledger"].get("chain")
+    if (
+        not isinstance(chain, bytes)
+        or len(chain) % HASH_BYTES
+        or len(chain) > HASH_BYTES * MAX_ENTRIES
+    ):
+        raise MessageError("ledger: expected a chain of SHA-256 hashes")
+    return _unpack_statement(content), chain
 
 
 def _unpack_statement(content: RecordDict) -> PrivacyStatement | None:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from common.errors import IncompleteRunError, MessageError
+from common.errors import IncompleteRunError, MessageError, RefusalError
 from common.messages import Answer, Description, Request, payload_bytes
 
 A = TypeVar("A", bound=Answer)
@@ -23,10 +23,12 @@ class Replies(Generic[A]):
     Attributes:
         answers: accepted answers, in the order of their sites' names.
         refused: site (or node) to the reason why its answer does not count.
+        declined: those of them that the site itself refused, to the code that it gave.
     """
 
     answers: Mapping[str, A]
     refused: Mapping[str, str]
+    declined: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Exchange:
                 refused[site] = f"answered in the name of '{answer.site}'"
             else:
                 accepted[site] = answer
-        return Replies(accepted, refused)
+        return Replies(accepted, refused, replies.declined)
 
     def _send(
         self,
@@ -97,7 +99,7 @@ class Exchange:
             )
         names = {node_id: name for name, node_id in nodes.items()}
         answers: dict[str, A] = {}
-        refused = dict.fromkeys(nodes, "no answer")
+        refused, declined = dict.fromkeys(nodes, "no answer"), {}
         for reply in self.grid.send_and_receive(messages):
             name = names.get(reply.metadata.src_node_id, "")
             if name not in refused:
@@ -111,7 +113,9 @@ class Exchange:
                 del refused[name]
             except MessageError as error:
                 refused[name] = str(error)
-        return Replies(answers, refused)
+                if isinstance(error, RefusalError):
+                    declined[name] = error.refused
+        return Replies(answers, refused, declined)
 
     def _wait_for_nodes(self, num_sites: int, wait_seconds: float) -> list[int]:
         """Flower may start a ServerApp before its nodes have registered."""

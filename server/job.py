@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from common.histograms import Histograms
+
 from common.config import Experiment
 from common.messages import Description, PrivacyStatement
 from common.metrics import Counts
@@ -45,6 +47,7 @@ class Job:
         resume: go on from the last committed round.
         wait_seconds: how long to wait for the nodes.
         progress: is told of each step.
+        witness: file that remembers each site's ledger; by default in ``output_dir``.
     """
 
     experiment: Experiment
@@ -56,6 +59,7 @@ class Job:
     resume: bool = False
     wait_seconds: float = 120.0
     progress: Progress = field(default_factory=Silent)
+    witness: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ class Outcome:
         descriptions: each site's own, by name.
         models: the final models by name.
         test_counts: model name to site name to counts on the site's test patients.
+        test_histograms: the same of the sites that release noised ones.
         statements: what each site's ledger says; empty without privacy.
+        evaluate_only: sites that did not train to the end, to the round from which and why.
         rounds_applied: how many of the planned rounds were.
         incomplete: what a complete run would have had and this one lacks, a line each.
         bytes_down: payload sent to sites.
@@ -77,7 +83,9 @@ class Outcome:
     descriptions: Mapping[str, Description]
     models: Models
     test_counts: Mapping[str, Mapping[str, Counts]]
+    test_histograms: Mapping[str, Mapping[str, Histograms]]
     statements: Mapping[str, PrivacyStatement]
+    evaluate_only: Mapping[str, tuple[int, str]]
     rounds_applied: int
     incomplete: tuple[str, ...]
     bytes_down: int

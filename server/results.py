@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import platform
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from importlib.metadata import version
 from typing import Any
+
+from common.histograms import histogram_figures
 
 from common.checkpoint import write_json, write_tensors
 from common.data.transforms import MEAN, STD
@@ -17,6 +21,7 @@ from server.job import Job, Outcome
 from server.rounds import pool
 
 SCHEMA = 1
+NOTHING_RELEASED: dict[str, Any] = {"metrics": None, "released": "none"}
 
 
 def build_result(
@@ -51,13 +56,13 @@ def build_result(
                 "name": site,
                 **site_facts.get(site, {}),
                 "privacy": _privacy(outcome, site),
-                "metrics": shared["sites"].get(site)
-                if shared
-                else by_model[site]["sites"].get(site),
+                "evaluate_only": _evaluate_only(outcome, site),
+                **(shared or by_model[site])["sites"].get(site, NOTHING_RELEASED),
             }
             for site in outcome.descriptions
         ],
         "metrics": shared["pooled"] if shared else None,
+        "noised_metrics": shared["noised"] if shared else None,
         "local_metrics": None if shared else {name: m["pooled"] for name, m in by_model.items()},
         "rounds": outcome.rounds_applied,
         "incomplete": list(outcome.incomplete),
@@ -114,12 +119,33 @@ def versions() -> dict[str, str]:
 
 
 def _model_metrics(job: Job, outcome: Outcome, model: str) -> dict[str, Any]:
-    counts = outcome.test_counts[model]
+    """Pooled figures of one model, and each site's own with how it was released.
+
+    Exact counts and noised histograms are never added: where a federation has both, ``pooled`` is
+    over the sites with exact ones, and ``noised`` over the others.
+    """
+    counts = outcome.test_counts.get(model, {})
+    histograms = outcome.test_histograms.get(model, {})
     classes = job.experiment.classes
-    return {
-        "pooled": figures(pool(counts, job), classes),
-        "sites": {site: figures(c, classes) for site, c in counts.items()},
+    exact = figures(pool(counts, job), classes) if counts else None
+    noised = None
+    if histograms:
+        total = reduce(operator.add, (histograms[site] for site in sorted(histograms)))
+        noised = histogram_figures(total, classes)
+    sites = {s: {"metrics": figures(c, classes), "released": "exact"} for s, c in counts.items()}
+    sites |= {
+        s: {"metrics": histogram_figures(h, classes), "released": "noised"}
+        for s, h in histograms.items()
     }
+    return {"pooled": exact or noised, "noised": noised, "sites": sites}
+
+
+def _evaluate_only(outcome: Outcome, site: str) -> dict[str, Any] | None:
+    """From which round a site only evaluated, and the code of why; ``None`` where it trained."""
+    if site not in outcome.evaluate_only:
+        return None
+    number, why = outcome.evaluate_only[site]
+    return {"from_round": number, "reason": why}
 
 
 def _privacy(outcome: Outcome, site: str) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.checkpoint import read_tensors, write_tensors
@@ -25,6 +25,8 @@ class RunState:
     models: Models
     heard: tuple[str, ...] = ()
     """Sites with an answer in an applied round."""
+    evaluate_only: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """Sites that do not train any more, to the round from which and the code of why."""
     bytes_down: int = 0
     bytes_up: int = 0
 
@@ -57,6 +59,7 @@ class RunState:
             rounds_applied=facts["rounds_applied"],
             models=models,
             heard=tuple(facts["heard"]),
+            evaluate_only={site: (n, why) for site, (n, why) in facts["evaluate_only"].items()},
             bytes_down=facts["bytes_down"],
             bytes_up=facts["bytes_up"],
         )
@@ -77,6 +80,7 @@ def commit(job: Job, state: RunState, line: Mapping[str, Any]) -> None:
         "round": state.server_round,
         "rounds_applied": state.rounds_applied,
         "heard": list(state.heard),
+        "evaluate_only": {site: list(since) for site, since in state.evaluate_only.items()},
         "bytes_down": line["bytes"]["down"],
         "bytes_up": line["bytes"]["up"],
     }

@@ -64,6 +64,9 @@ class ConsoleProgress:
                     f"C={plan.max_grad_norm:g}; {plan.steps} steps plan ε={plan.epsilon_run:.3f}"
                 )
                 self._console.print(text, highlight=False)
+            if description.evaluate_only:
+                why = f"  {site} only evaluates: {description.evaluate_only}"
+                self._console.print(why, highlight=False)
 
     def round_done(self, line: Mapping[str, Any]) -> None:
         note = _note(line)
@@ -87,11 +90,12 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
         privacy = site["privacy"]
         metrics = site["metrics"]
         unit = "patients"
+        noised = " (noised)" if site["released"] == "noised" else ""
         table.add_row(
             site["name"],
             str(site.get(unit, {}).get("train", "")),
             str(site.get(unit, {}).get("test", "")),
-            figure_text(metrics["auroc_macro"]) if metrics else "none",
+            f"{figure_text(metrics['auroc_macro'])}{noised}" if metrics else "none",
             f"{privacy['epsilon_run']:.3f}" if privacy else "no privacy",
             f"{privacy['epsilon']:.3f}" if privacy else "no privacy",
             f"δ={privacy['delta']:g}, unit {privacy['unit']}, {privacy['adjacency']}, "
@@ -100,16 +104,45 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
             else "",
         )
     console.print(table)
-    pooled = {"": result["metrics"]} if result["metrics"] else result["local_metrics"]
+    for site in result["sites"]:
+        if site["evaluate_only"]:
+            since = site["evaluate_only"]
+            console.print(
+                f"{site['name']} evaluated only, from round {since['from_round']}: "
+                f"{since['reason']}",
+                highlight=False,
+            )
+    pooled = {"": result["metrics"]} if result["metrics"] else result["local_metrics"] or {}
+    if not any(pooled.values()):
+        console.print("pooled test: no site released any figure", highlight=False)
     for name, metrics in pooled.items():
-        _print_metrics(console, name, metrics)
+        if metrics and "noise_std" in metrics:
+            _print_noised(console, name, metrics)
+        elif metrics:
+            _print_metrics(console, name, metrics)
+
+
+def _print_noised(console: Console, name: str, metrics: Mapping[str, Any]) -> None:
+    """Figures from noised histograms of patients, with what the noise and the bins may hide."""
+    lines = [
+        f"{_pooled(name)}, noised: macro AUROC of patients {figure_text(metrics['auroc_macro'])}",
+        f"noise of ±{metrics['noise_std']:.1f} on each cell is in the interval",
+    ]
+    if metrics["bin_error"] is not None:
+        lines.append(f"bins of the score account for ±{metrics['bin_error']:.3f} of it")
+    if metrics["left_out"]:
+        lines.append(f"hidden by the noise: {', '.join(metrics['left_out'])}")
+    console.print("; ".join(lines), highlight=False)
+
+
+def _pooled(name: str) -> str:
+    return f"pooled test, model of {name}" if name else "pooled test"
 
 
 def _print_metrics(console: Console, name: str, metrics: Mapping[str, Any]) -> None:
-    head = f"pooled test, model of {name}" if name else "pooled test"
     supported = metrics["auroc_macro_supported"]
     lines = [
-        f"{head}: macro AUROC {figure_text(metrics['auroc_macro'])}",
+        f"{_pooled(name)}: macro AUROC {figure_text(metrics['auroc_macro'])}",
         f"over {', '.join(supported['support']['classes']) or 'no class'} (≥ "
         f"{supported['min_positives']} positives) {figure_text(supported)}",
         f"balanced accuracy {figure_text(metrics['balanced_accuracy'])}",

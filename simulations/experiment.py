@@ -71,6 +71,7 @@ def _train(
             quorum=settings.quorum,
             resume=run.resume,
             progress=progress,
+            witness=_witness(settings),
         )
         try:
             _engine(settings)(build_server_app(job, outcomes.append), sites)
@@ -89,6 +90,11 @@ def _train(
     write_json(folder / "result.json", result)
     write_report(folder)
     return result
+
+
+def _witness(settings: Settings) -> Path | None:
+    """Where ledgers last over several runs, what was seen of them lasts too."""
+    return Path(settings.ledger_dir) / "witness.json" if settings.ledger_dir else None
 
 
 def _engine(settings: Settings) -> Callable[[ServerApp, list[Path]], None]:

@@ -10,11 +10,14 @@ from typing import Any
 
 import yaml
 
-from client.site import Policy, Site, SiteSettings
+from client.init import begin_ledger
+from client.policy import Policy
+from client.site import Site, SiteSettings
 from common.config import (
     SITE_NAME,
     SITE_NAME_RULE,
     Experiment,
+    PrivacySettings,
     PrivacyTarget,
     Settings,
     SourceSettings,
@@ -68,6 +71,7 @@ class Cohorts:
     unit: str
     classes_derived: bool
     public_patients_derived: bool
+    released_metrics: str
 
     def shared_units(self) -> list[str]:
         """Ids that stand at two sites or more; each of those patients spends ε at both."""
@@ -93,7 +97,7 @@ class Cohorts:
         return {
             "unit": self.unit,
             "exact_counts": True,
-            "released_metrics": "exact",
+            "released_metrics": self.released_metrics,
             "classes_derived": self.classes_derived,
             "public_patients_derived": self.public_patients_derived,
             "units_at_two_sites": {"count": len(shared), "unit": self.unit},
@@ -139,9 +143,14 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
     sites = []
     for name, own in sources.items():
         manifest = read_manifest(own, task, classes)
-        sites.append(_site(name, own, manifest, public, settings.ledger_dir))
+        sites.append(_site(name, own, manifest, settings.privacy, settings.ledger_dir))
     cohorts = Cohorts(
-        experiment, tuple(sites), data.unit_name, data.classes is None, public is None
+        experiment,
+        tuple(sites),
+        data.unit_name,
+        data.classes is None,
+        public is None,
+        settings.privacy.release_metrics,
     )
     _check_pool(cohorts)
     return cohorts
@@ -175,14 +184,23 @@ def find_sources(source: SourceSettings) -> dict[str, SourceSettings]:
 
 
 def write_site_folders(cohorts: Cohorts, folder: Path) -> list[Path]:
-    """Write ``folder/SITE/site.yaml`` for each site; from here on, a site is that folder alone."""
+    """Write ``folder/SITE/site.yaml`` for each site; from here on, a site is that folder alone.
+
+    A site that will need a ledger gets one, or goes on with the one in its ``ledger_dir``. A
+    folder that is there already belongs to a run that goes on, and is left as it is.
+    """
     paths = []
     for site in cohorts.sites:
         path = folder / site.name
-        path.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(to_plain(site.settings), sort_keys=False)
-        (path / "site.yaml").write_text(text, encoding="utf-8")
         paths.append(path)
+        if (path / "site.yaml").exists():
+            continue
+        path.mkdir(parents=True, exist_ok=True)
+        settings = site.settings
+        if cohorts.experiment.privacy.enabled or settings.policy.release_metrics == "noised":
+            settings = replace(settings, genesis=begin_ledger(Site(path, settings)))
+        text = yaml.safe_dump(to_plain(settings), sort_keys=False)
+        (path / "site.yaml").write_text(text, encoding="utf-8")
     return paths
 
 
@@ -190,17 +208,25 @@ def _site(
     name: str,
     source: SourceSettings,
     manifest: Manifest,
-    public: int | Mapping[str, int] | None,
+    privacy: PrivacySettings,
     ledger_dir: str | None,
 ) -> SimulatedSite:
-    opened = Site(Path(), SiteSettings(name, source))
+    public = privacy.public_patients
+    opened = Site(Path(), SiteSettings(name, source, Policy("none")))
     rows = {part: opened.rows_of(manifest, part) for part in PARTS}
     parts = {part: manifest.take(rows[part]) for part in PARTS}
     if public is None:  # derived from the data: allowed in a simulation, which says so
         declared = len(set(parts["train"].patients))
     else:
         declared = public if isinstance(public, int) else public[name]
-    policy = Policy(public_patients=max(1, declared), release_metrics="exact")
+    policy = Policy(
+        privacy.release_metrics,
+        public_patients=max(1, declared),
+        epsilon_max=privacy.epsilon_max,
+        delta=privacy.delta if privacy.epsilon_max or privacy.evaluation_epsilon else None,
+        min_count=privacy.min_count,
+        evaluation_epsilon=privacy.evaluation_epsilon,
+    )
     ledger = str(Path(ledger_dir).resolve() / name) if ledger_dir else None
     return SimulatedSite(SiteSettings(name, source, policy, ledger), manifest, parts)
 

@@ -10,7 +10,7 @@ from opacus import GradSampleModule
 from torch import Tensor, nn
 
 from client.cohort import Cohort
-from client.ledger import Charge
+from client.entries import Charge
 from client.loss import loss_per_image
 from client.privacy.entropy import SecretStream
 from client.privacy.guard import refuse_leaking_modules

@@ -130,9 +130,11 @@ def _sites(sites: Sequence[Mapping[str, Any]], unit: str) -> str:
 
 
 def _metrics(result: Mapping[str, Any]) -> list[str]:
-    models = {"": result["metrics"]} if result["metrics"] else result["local_metrics"]
+    models = {"": result["metrics"]} if result["metrics"] else result["local_metrics"] or {}
     parts = []
     for name, metrics in models.items():
+        if not metrics:
+            continue
         if name:
             parts.append(f"<h3>Model of {html.escape(name)}, scored on every site</h3>")
         rows = [
@@ -141,16 +143,23 @@ def _metrics(result: Mapping[str, Any]) -> list[str]:
                 f["support"]["positives"],
                 f["support"]["negatives"],
                 figure_text(f),
-                figure_text(metrics["auprc"][c]),
+                figure_text(metrics.get("auprc", {}).get(c)),
             ]
             for c, f in metrics["auroc"].items()
         ]
         parts.append(_table(["class", "positives", "negatives", "AUROC", "AUPRC"], rows))
-        parts.append(
-            f"<p>Balanced accuracy {figure_text(metrics['balanced_accuracy'])}; "
-            f"log loss {figure_text(metrics['log_loss'])}; "
-            f"AUROC exact to ±{metrics['bin_error'] or 0:.1e}.</p>"
-        )
+        if "noise_std" in metrics:
+            parts.append(
+                f"<p>Patients counted under noise of ±{metrics['noise_std']:.1f} on each cell, "
+                f"which the intervals hold; bins of the score account for "
+                f"±{metrics['bin_error'] or 0:.3f}.</p>"
+            )
+        else:
+            parts.append(
+                f"<p>Balanced accuracy {figure_text(metrics['balanced_accuracy'])}; "
+                f"log loss {figure_text(metrics['log_loss'])}; "
+                f"AUROC exact to ±{metrics['bin_error'] or 0:.1e}.</p>"
+            )
         if metrics["left_out"]:
             left_out = html.escape(", ".join(metrics["left_out"]))
             parts.append(f"<p>Left out of the macro figure for want of support: {left_out}.</p>")

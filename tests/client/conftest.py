@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from client.init import init_ledger
 from client.site import Site
 from common.checks import parse_experiment
 from common.config import Experiment
@@ -44,7 +45,9 @@ def train_ids(count: int, prefix: str = "P") -> list[str]:
 def make_site(tmp_path: Path) -> Callable[..., Site]:
     """A site folder: image counts a patient in, ``site.yaml`` and images out."""
 
-    def make(images: dict[str, int], name: str = "clinic", public_patients: int = 8) -> Site:
+    def make(
+        images: dict[str, int], name: str = "clinic", public_patients: int = 8, **policy: object
+    ) -> Site:
         data, folder = tmp_path / f"{name}-data", tmp_path / name
         data.mkdir()
         folder.mkdir()
@@ -64,9 +67,15 @@ def make_site(tmp_path: Path) -> Callable[..., Site]:
                 "label_column": "label",
                 "patient_column": "patient",
             },
-            "policy": {"public_patients": public_patients, "release_metrics": "exact"},
+            "policy": {
+                "public_patients": public_patients,
+                "release_metrics": "exact",
+                "min_count": 0,
+                **policy,
+            },
         }
         (folder / "site.yaml").write_text(yaml.safe_dump(to_plain(settings)), encoding="utf-8")
+        init_ledger(Site.open(folder))
         return Site.open(folder)
 
     return make

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from flwr.app import Message, RecordDict
 
 from client import app as client_app
-from client.plan import plan_charge
+from client.entries import Commit, E, Genesis, Intent, Plan, of_kind
+from client.plan import plan_of
 from client.privacy.optimizer import PatientOptimizer
 from client.site import Site
 from common.config import Experiment
@@ -51,15 +53,31 @@ def send(kind: str, content: RecordDict, site: Site) -> RecordDict:
     return client_app.app(message, node_context(2, str(site.folder))).content
 
 
-def test_a_private_round_leaves_intent_commit_and_disclosure(
+def refusal(content: RecordDict) -> object:
+    return content.config_records["config"].get("refusal")
+
+
+def held(site: Site, kind: type[E]) -> list[E]:
+    return of_kind(site.ledger().read().entries, kind)
+
+
+def set_policy(site: Site, **changes: object) -> Site:
+    path = site.folder / "site.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["policy"] |= changes
+    path.write_text(yaml.safe_dump(values))
+    return Site.open(site.folder)
+
+
+def test_a_private_round_leaves_plan_intent_commit_and_disclosure(
     site: Site, experiment: Experiment
 ) -> None:
     answer = TrainAnswer.unpack(send("train", request(experiment).pack(), site))
     assert answer.num_examples == 20.0
-    plan = site.ledger().plan("run")
-    assert plan is not None
-    assert plan.steps == experiment.total_steps
-    assert [s.steps for s in site.ledger().history("run")] == [experiment.local_steps]
+    entries = site.ledger().read().entries
+    assert [type(e) for e in entries] == [Genesis, Plan, Intent, Commit]
+    assert held(site, Plan)[0].charge.steps == experiment.total_steps
+    assert held(site, Intent)[0].steps == experiment.local_steps
     line = json.loads((site.folder / "disclosure.jsonl").read_text())
     assert line["covered_by"] == "ledger"
 
@@ -73,7 +91,8 @@ def test_training_that_crashes_is_spent(
     monkeypatch.setattr(client_app, "train_private", crash)
     content = send("train", request(experiment).pack(), site)
     assert content.config_records["config"] == {"refusal": "error"}
-    assert [s.steps for s in site.ledger().history()] == [experiment.local_steps]
+    assert [i.steps for i in held(site, Intent)] == [experiment.local_steps]
+    assert not held(site, Commit)
     assert "P1 is in this text" in (site.folder / "errors.jsonl").read_text()
 
 
@@ -92,9 +111,8 @@ def test_a_run_cannot_pass_its_plan(site: Site, experiment: Experiment) -> None:
     for number in (1, 2):
         send("train", request(experiment, number).pack(), site)
     content = send("train", request(experiment, 3).pack(), site)
-    assert content.config_records["config"] == {"refusal": "policy"}
-    taken = sum(s.steps for s in site.ledger().history("run"))
-    assert taken == experiment.total_steps
+    assert content.config_records["config"] == {"refusal": "budget"}
+    assert sum(i.steps for i in held(site, Intent)) == experiment.total_steps
 
 
 def test_arrays_of_another_model_are_refused_before_the_ledger(
@@ -103,7 +121,7 @@ def test_arrays_of_another_model_are_refused_before_the_ledger(
     bad = replace(request(experiment), arrays={"w": np.zeros(3, np.float32)})
     content = send("train", bad.pack(), site)
     assert content.config_records["config"] == {"refusal": "model"}
-    assert site.ledger().history() == []
+    assert not held(site, Plan)
 
 
 def test_the_description_states_the_plans_price(site: Site, experiment: Experiment) -> None:
@@ -113,6 +131,7 @@ def test_the_description_states_the_plans_price(site: Site, experiment: Experime
     assert description.privacy is not None
     assert description.privacy.steps == experiment.total_steps
     assert 7 < description.privacy.epsilon_run <= 8
+    assert not held(site, Plan)  # asking costs nothing
 
 
 def test_test_counts_come_with_the_ledgers_statement(site: Site, experiment: Experiment) -> None:
@@ -122,7 +141,7 @@ def test_test_counts_come_with_the_ledgers_statement(site: Site, experiment: Exp
     answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
     assert answer.counts is not None
     assert answer.privacy is not None
-    assert answer.privacy.steps == experiment.local_steps
+    assert answer.privacy.steps == experiment.total_steps  # a plan is spent once it is begun
     assert answer.privacy.epsilon == answer.privacy.epsilon_run
     assert answer.privacy.unit == "patient"
 
@@ -132,7 +151,8 @@ def test_nothing_of_the_site_stands_in_an_answer_under_privacy(
 ) -> None:
     """Names of files, folders and patients never cross, nor does any number of them."""
     content = send("train", request(experiment).pack(), site)
-    assert set(content) == {"config", "arrays", "metrics"}
+    assert set(content) == {"config", "arrays", "metrics", "ledger"}
+    assert set(content.config_records["ledger"]) == {"chain"}
     assert set(content.config_records["config"]) == {"site", "run-id", "server-round"}
     assert dict(content.metric_records["metrics"]) == {"num-examples": 20.0}
     text = repr([dict(r) for r in content.config_records.values()])
@@ -158,7 +178,7 @@ def test_the_answer_is_the_same_for_one_patient_more(
         site = make_site(dict.fromkeys(ids[:count], 1), name, public_patients=20)
         answer = TrainAnswer.unpack(send("train", request(experiment).pack(), site))
         description = Description.unpack(send("query", Request("run", 0, experiment).pack(), site))
-        answers.append((answer.num_examples, description.privacy, site.ledger().plan("run")))
+        answers.append((answer.num_examples, description.privacy, held(site, Plan)))
     assert answers[0] == answers[1]
     assert denominators == [experiment.strategy.batch_size] * 2 * experiment.local_steps
 
@@ -177,8 +197,7 @@ def test_an_interpolation_is_refused_and_not_answered(site: Site, experiment: Ex
 
 def test_release_none_gives_no_counts(make_site: MakeSite, experiment: Experiment) -> None:
     site = make_site(dict.fromkeys(train_ids(5), 1), public_patients=20)
-    path = site.folder / "site.yaml"
-    path.write_text(path.read_text().replace("release_metrics: exact", "release_metrics: none"))
+    set_policy(site, release_metrics="none")
     arrays = arrays_of(build_model(experiment, seed=0))
     asked = EvaluateRequest("run", 1, experiment, arrays, "validation")
     answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
@@ -188,14 +207,14 @@ def test_release_none_gives_no_counts(make_site: MakeSite, experiment: Experimen
 
 def test_plans_that_cannot_hold_are_refused(experiment: Experiment) -> None:
     with pytest.raises(PolicyError, match=r"at most 1 / \(10"):
-        plan_charge(experiment, 1000, "patient")
+        plan_of(experiment, 1000, "patient")
     with pytest.raises(PolicyError, match="batch_size"):
-        plan_charge(experiment, 3, "patient")
+        plan_of(experiment, 3, "patient")
     noisy = replace(experiment, privacy=replace(experiment.privacy, noise_multiplier=0.4))
     with pytest.raises(PrivacyError, match="costs"):
-        plan_charge(noisy, 20, "patient")
+        plan_of(noisy, 20, "patient")
     given = replace(noisy, privacy=replace(noisy.privacy, epsilon=None))
-    assert plan_charge(given, 20, "patient").noise_multiplier == 0.4
+    assert plan_of(given, 20, "patient").noise_multiplier == 0.4
 
 
 def test_an_answer_names_its_site(site: Site, experiment: Experiment) -> None:
@@ -208,10 +227,10 @@ def test_without_a_patient_column_no_patient_level_claim_is_made(
 ) -> None:
     path = site.folder / "site.yaml"
     path.write_text(path.read_text().replace("patient_column: patient", "patient_column: null"))
-    for kind, asked in (("query", Request("run", 0, experiment)), ("train", request(experiment))):
-        content = send(kind, asked.pack(), site)
-        assert content.config_records["config"] == {"refusal": "policy"}
-    assert site.ledger().history() == []
+    description = Description.unpack(send("query", Request("run", 0, experiment).pack(), site))
+    assert (description.evaluate_only, description.privacy) == ("policy", None)
+    assert refusal(send("train", request(experiment).pack(), site)) == "policy"
+    assert not held(site, Plan)
 
 
 def test_scores_of_training_patients_never_leave(site: Site, experiment: Experiment) -> None:
@@ -231,6 +250,7 @@ def test_the_unit_is_what_the_site_says_its_ids_identify(
     answer = Description.unpack(send("query", Request("run", 0, experiment).pack(), site))
     assert answer.privacy is not None
     assert answer.privacy.unit == "lesion"
+    assert refusal(send("train", request(experiment).pack(), site)) is None
     path.write_text(text)  # the same ledger, now with ids of patients
     content = send("train", replace(request(experiment), run_id="other").pack(), site)
     assert content.config_records["config"] == {"refusal": "ledger"}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from client.cohort import Cohort
-from client.ledger import Charge
+from client.entries import Charge
 from client.privacy import training
 from client.privacy.entropy import SecretStream
 from client.privacy.optimizer import PatientOptimizer

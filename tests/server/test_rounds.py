@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from common.errors import CheckpointError, IncompleteRunError
+from client.entries import Intent, of_kind
+from client.site import Site
+from common.errors import CheckpointError, IncompleteRunError, JoinError
 from common.messages import pack_refusal
 from common.parameters import to_record
 from server.job import Job
@@ -85,6 +88,10 @@ def empty(content: RecordDict) -> None:
 
 def refuse(content: RecordDict) -> None:
     content["config"] = ConfigRecord(dict(pack_refusal("policy").config_records["config"]))
+
+
+def refuse_data(content: RecordDict) -> None:
+    content["config"] = ConfigRecord(dict(pack_refusal("data").config_records["config"]))
 
 
 BAD: dict[str, tuple[Tamper, str]] = {
@@ -216,19 +223,79 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     assert resumed.rounds_applied == 3
 
 
-def test_an_interrupted_private_run_never_passes_its_plan_and_says_what_it_lacks(
+def intents(folder: Path) -> list[Intent]:
+    return of_kind(Site.open(folder).ledger().read().entries, Intent)
+
+
+def test_an_interrupted_private_run_gets_the_answers_that_were_stored(
     job: Callable[..., tuple[Job, list[Path]]],
 ) -> None:
-    """The round that was cut off is spent: the last one is refused, and the result says why."""
+    """Round 2 was trained, and not yet evaluated: its bytes come again, and cost nothing."""
     this, folders = job("rounds=3", "privacy=patient")
-    with pytest.raises(KeyboardInterrupt):  # in round 2, trained and not yet evaluated
+    with pytest.raises(KeyboardInterrupt):
         run_rounds(InterruptingGrid(folders, 4), this)
     outcome = run_rounds(InProcessGrid(folders, None), replace(this, resume=True))
-    assert outcome.rounds_applied == 2
-    assert outcome.incomplete == ("2 of 3 rounds were applied",)
+    assert outcome.rounds_applied == 3
+    assert outcome.incomplete == ()
+    for folder in folders:
+        assert [i.server_round for i in intents(folder)] == [1, 2, 3]
     for statement in outcome.statements.values():
         assert statement.steps == this.experiment.total_steps
         assert statement.epsilon_run <= 8
+
+
+def test_a_round_cut_off_in_training_is_spent_and_the_run_says_what_it_lacks(
+    job: Callable[..., tuple[Job, list[Path]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this, folders = job("rounds=3", "privacy=patient")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    alone = replace(this, num_sites=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("client.app.store_answer", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_rounds(InProcessGrid(folders[:1], None), alone)
+    outcome = run_rounds(InProcessGrid(folders[:1], None), replace(alone, resume=True))
+    assert outcome.rounds_applied == 2
+    assert outcome.incomplete == ("2 of 3 rounds were applied",)
+    assert outcome.evaluate_only == {"northfield": (3, "budget")}
+    assert outcome.statements["northfield"].epsilon_run <= 8
+
+
+def test_a_site_whose_cap_is_reached_evaluates_on_and_the_result_says_when_and_why(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    this, folders = job(
+        "rounds=6", "privacy=patient", "privacy.epsilon=null", "privacy.noise_multiplier=0.9"
+    )
+    path = folders[0] / "site.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["policy"] |= {"epsilon_max": 9.5, "delta": 1e-5}
+    path.write_text(yaml.safe_dump(values))
+    outcome = run_rounds(InProcessGrid(folders, None), this)
+    number, why = outcome.evaluate_only["northfield"]
+    assert (1 < number <= 6, why) == (True, "budget")
+    assert outcome.rounds_applied == 6
+    assert outcome.incomplete == ()
+    assert outcome.statements["northfield"].epsilon <= 9.5 < outcome.statements["southgate"].epsilon
+    assert len(intents(folders[0])) == number - 1
+    told = [line["evaluate_only"] for line in lines(this)]
+    assert told == [{}] * (number - 1) + [{"northfield": "budget"}] * (7 - number)
+    assert lines(this)[-1]["validation"]["sites"].keys() == {"northfield", "southgate"}  # type: ignore[index]
+    result = build_result(this, outcome, {}, 0.0)
+    assert result["sites"][0]["evaluate_only"] == {"from_round": number, "reason": "budget"}
+    assert result["sites"][1]["evaluate_only"] is None
+
+
+def test_when_no_site_may_train_nothing_starts(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    this, folders = job("privacy=patient", "privacy.epsilon_max=0.5")
+    with pytest.raises(JoinError, match="evaluates only: budget"):
+        run_rounds(InProcessGrid(folders, None), this)
+    assert not intents(folders[0])
 
 
 def test_a_site_that_fails_in_the_end_is_not_called_unprivate(
@@ -258,8 +325,9 @@ def test_a_site_that_never_contributed_makes_the_run_incomplete(
     job: Callable[..., tuple[Job, list[Path]]],
 ) -> None:
     this, folders = job("rounds=2")
-    outcome = run_rounds(TamperingGrid(folders, refuse), replace(this, quorum=1))
+    outcome = run_rounds(TamperingGrid(folders, refuse_data), replace(this, quorum=1))
     assert outcome.incomplete == ("no applied round has an answer of northfield",)
+    assert outcome.evaluate_only == {}
 
 
 def test_another_experiments_checkpoint_is_refused(

@@ -48,7 +48,7 @@ def test_a_private_run_writes_everything_and_prints_its_promise_first(
     assert "δ = 1e-05" in first
     assert {p.name for p in output.iterdir()} == {
         "config.yaml", "run.json", "rounds.jsonl", "model.safetensors", "model.json",
-        "report.html", "result.json", "sites", "checkpoint",
+        "report.html", "result.json", "sites", "checkpoint", "witness.json",
     }  # fmt: skip
     result = result_of(output)
     assert result["schema"] == 1
@@ -63,9 +63,13 @@ def test_a_private_run_writes_everything_and_prints_its_promise_first(
         assert privacy["steps"] == 4
         assert 0 < privacy["epsilon_run"] <= 8
         assert privacy["epsilon"] == privacy["epsilon_run"]
+        assert privacy["composition"] == "one plan"
+        assert site["evaluate_only"] is None
+        assert site["released"] == "exact"
         folder = output / "sites" / site["name"]
         assert {p.name for p in folder.iterdir()} == {
-            "site.yaml", "ledger.sqlite", "disclosure.jsonl",
+            "site.yaml", "site.key", "ledger.sqlite", "ledger.head", "ledger.lock", "answers",
+            "disclosure.jsonl",
         }  # fmt: skip
     assert len((output / "rounds.jsonl").read_text().splitlines()) == 2
     read_tensors(output, "model")

@@ -1,0 +1,57 @@
+"""The chain of a ledger's entries: each one's hash covers all before it, each is sealed by a key.
+
+hashᵢ = SHA-256(hashᵢ₋₁ ‖ textᵢ), from 32 zero bytes; sealᵢ = HMAC-SHA-256(key, hashᵢ). Whoever
+lacks the key can change no entry, drop none but the last, and add none. Whoever holds folder and
+key can write another chain: only a witness elsewhere sees that (``server/witness.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.errors import LedgerError
+
+START = bytes(32)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An entry as it is stored; ``digest`` and ``seal`` in hexadecimal."""
+
+    sequence: int
+    text: str
+    digest: str
+    seal: str
+
+
+def next_row(previous: Row | None, text: str, key: bytes) -> Row:
+    """The row that carries ``text`` behind ``previous``."""
+    before = START if previous is None else bytes.fromhex(previous.digest)
+    digest = hashlib.sha256(before + text.encode()).digest()
+    sequence = 1 if previous is None else previous.sequence + 1
+    return Row(sequence, text, digest.hex(), seal_of(digest, key))
+
+
+def seal_of(data: bytes, key: bytes) -> str:
+    return hmac.digest(key, data, "sha256").hex()
+
+
+def verify(rows: Sequence[Row], key: bytes) -> None:
+    """Check every link and every seal.
+
+    Raises:
+        LedgerError: naming the first entry that breaks the chain.
+    """
+    previous: Row | None = None
+    for row in rows:
+        expected = next_row(previous, row.text, key)
+        if row.sequence != expected.sequence:
+            raise LedgerError(f"entry {expected.sequence} is missing: {row.sequence} stands there")
+        if row.digest != expected.digest:
+            raise LedgerError(f"entry {row.sequence} breaks the chain: it was altered")
+        if not hmac.compare_digest(row.seal, expected.seal):
+            raise LedgerError(f"entry {row.sequence} is not sealed by this site's key")
+        previous = row

@@ -1,0 +1,83 @@
+"""A site's policy: what it may be asked. The server can ask for less, never for more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.config import Experiment, ReleaseMetrics
+from common.errors import PolicyError
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The part of ``site.yaml`` that decides; ``release_metrics`` alone has no default."""
+
+    release_metrics: ReleaseMetrics
+    """``exact`` counts leave uncovered by any ε and are listed in ``disclosure.jsonl``;
+    ``noised`` ones are paid for by the test patients; ``none`` leave."""
+    public_patients: int | None = None
+    """Public count of the patients that train here, declared once; not computed from the data."""
+    epsilon_max: float | None = None
+    """Cap on what this site's ledger composes to over its life, at ``delta``."""
+    delta: float | None = None
+    """The largest δ that may be asked for, and the one at which the cap is checked."""
+    min_noise_multiplier: float = 0.0
+    """The least σ that may be asked for; a σ planned for an ε is raised to it."""
+    max_grad_norm: float | None = None
+    """The largest C that may be asked for."""
+    models: tuple[str, ...] = ()
+    """Names of the models that may be trained; an empty list allows every one."""
+    min_count: int = 10
+    """Classes with fewer patients in a part are withheld whole from an ``exact`` release."""
+    evaluation_epsilon: float | None = None
+    """ε of one ``noised`` release at ``delta``, for each patient of the part."""
+    evaluation_releases: int = 1
+    """How many ``noised`` releases there may be over the ledger's life."""
+
+    def problems(self) -> list[str]:
+        """What the policy holds against itself, a line each."""
+        lines = []
+        if self.delta is not None and not 0 < self.delta < 1:
+            lines.append(f"policy.delta: expected between 0 and 1, got {self.delta}")
+        for name in ("epsilon_max", "max_grad_norm", "evaluation_epsilon"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                lines.append(f"policy.{name}: expected above 0, got {value}")
+        for name in ("min_noise_multiplier", "min_count", "evaluation_releases"):
+            if getattr(self, name) < 0:
+                lines.append(f"policy.{name}: expected at least 0, got {getattr(self, name)}")
+        if self.public_patients is not None and self.public_patients < 1:
+            lines.append(f"policy.public_patients: expected at least 1, got {self.public_patients}")
+        if self.delta is None and (self.epsilon_max or self.release_metrics == "noised"):
+            lines.append("policy.delta must be given: an ε means nothing without its δ")
+        if self.release_metrics == "noised" and self.evaluation_epsilon is None:
+            lines.append("policy.evaluation_epsilon must be given with release_metrics: noised")
+        return lines
+
+    def check(self, experiment: Experiment) -> None:
+        """Refuse what the site does not allow.
+
+        Raises:
+            PolicyError: naming everything at once: what came, and the most that is allowed.
+        """
+        asked, lines = experiment.privacy, []
+        if self.models and experiment.model.name not in self.models:
+            lines.append(f"model '{experiment.model.name}': allowed are {', '.join(self.models)}")
+        if not asked.enabled:
+            if self.epsilon_max is not None:
+                lines.append(
+                    "training without privacy: this site has an epsilon_max, and such training "
+                    "has no ε"
+                )
+        else:
+            if self.delta is not None and asked.delta is not None and asked.delta > self.delta:
+                lines.append(f"δ={asked.delta:g}: at most {self.delta:g} is allowed")
+            if self.max_grad_norm is not None and asked.max_grad_norm > self.max_grad_norm:
+                lines.append(
+                    f"C={asked.max_grad_norm:g}: at most {self.max_grad_norm:g} is allowed"
+                )
+            sigma = asked.noise_multiplier
+            if sigma is not None and sigma < self.min_noise_multiplier:
+                lines.append(f"σ={sigma:g}: at least {self.min_noise_multiplier:g} is asked for")
+        if lines:
+            raise PolicyError("the site's policy refuses " + "; ".join(lines))
