@@ -11,7 +11,7 @@ from client.entries import Charge, Entry, Genesis, Plan, of_kind
 from client.plan import delta_of, plan_of
 from client.site import Site
 from common.config import Experiment
-from common.errors import BudgetError, LedgerError
+from common.errors import BudgetError, LedgerError, PolicyError
 from common.messages import PrivacyStatement, TrainRequest
 from common.privacy.accounting import ADJACENCY, epsilon
 
@@ -55,12 +55,17 @@ def charge_round(site: Site, request: TrainRequest) -> tuple[Charge, bytes]:
     return replace(plan.charge, steps=intent.steps), book.chain
 
 
-def state_privacy(site: Site, experiment: Experiment, run_id: str) -> PrivacyStatement:
-    """What the ledger says of a run that has ended, and of its whole life."""
+def state_privacy(site: Site, experiment: Experiment, run_id: str) -> PrivacyStatement | None:
+    """What the ledger says of a run that has ended, and of its whole life.
+
+    ``None`` where the run never trained here and never could: its σ and q do not exist.
+    """
     entries = site.ledger().read().entries
-    own = of_kind(entries, Plan, lambda plan: plan.run_id == run_id)
-    plan = own[0] if own else _plan(site, entries, experiment, run_id)
-    if not own:  # it never trained here
+    try:
+        plan = _plan(site, entries, experiment, run_id)
+    except PolicyError:
+        return None
+    if plan not in entries:  # it never trained here
         plan = replace(plan, charge=replace(plan.charge, steps=0))
     return statement(entries, plan, experiment)
 

@@ -39,6 +39,8 @@ class Genesis:
     site: str
     split: str
     """Digest of the split key and fractions: who trains and who tests, for the site's life."""
+    nonce: str
+    """Random, so that no two ledgers begin alike."""
     assumed_epsilon: float = 0.0
     """What a chain that was given up is taken to have spent, at half of any δ asked for."""
     reason: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ def begin_ledger(site: Site) -> str:
     """
     ledger = site.ledger()
     if not ledger.path.exists():
-        return ledger.create(Genesis(site.name, site.split_digest()))
+        return ledger.create(Genesis(site.name, site.split_digest(), os.urandom(16).hex()))
     found = ledger.first_digest()
     Ledger(ledger.folder, found, ledger.split).read()
     return found
@@ -64,10 +65,13 @@ def recover_ledger(site: Site, assumed_epsilon: float, reason: str) -> str:
     """
     ledger = site.ledger()
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    for path in (ledger.path, ledger.path.with_name("ledger.sqlite-journal"), ledger.head_path):
+    journal = ledger.path.with_name(f"{ledger.path.name}-journal")
+    for path in (ledger.path, journal, ledger.head_path, ledger.key_path):
         if path.exists():
             path.rename(path.with_name(f"{path.name}.before-{stamp}"))
-    genesis = ledger.create(Genesis(site.name, site.split_digest(), assumed_epsilon, reason))
+    genesis = ledger.create(
+        Genesis(site.name, site.split_digest(), os.urandom(16).hex(), assumed_epsilon, reason)
+    )
     _write_genesis(site, genesis)
     append_line(
         site.folder / "disclosure.jsonl",

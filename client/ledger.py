@@ -87,18 +87,20 @@ class Ledger:
         self.key_path = folder / "site.key"
 
     def create(self, genesis: Genesis) -> str:
-        """Make a new ledger and return the hash of its first entry.
+        """Make a new ledger, with a new key, and return the hash of its first entry.
 
         Raises:
             LedgerError: where any file of a ledger is there already.
         """
-        there = [p for p in (self.path, self.head_path) if p.exists()]
+        there = [p for p in (self.path, self.head_path, self.key_path) if p.exists()]
         if there:
-            raise LedgerError(f"{there[0]}: there is a ledger already; nothing was changed")
+            raise LedgerError(
+                f"{there[0]}: is there, so this site has had a ledger; nothing was changed. Where "
+                "the ledger is lost, 'fedrounds ledger recover' makes a new one"
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not self.key_path.exists():
-                write_secret(self.key_path, os.urandom(32).hex())
+            write_secret(self.key_path, os.urandom(32).hex())
         except OSError as error:
             raise LedgerError(f"{self.folder}: no ledger can be made here: {error}") from error
         with self._locked(), self._begun() as connection:

@@ -52,7 +52,9 @@ def plan_of(
     ]
     if sigma is None:
         sigma = max(
-            plan_noise_multiplier(limit, delta, q, steps, target.accountant, *([before] if before else []))
+            plan_noise_multiplier(
+                limit, delta, q, steps, target.accountant, *([before] if before else [])
+            )
             for limit, before in budgets
         )
         sigma = max(sigma, min_noise_multiplier)

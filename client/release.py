@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from common.histograms import Histograms
 from torch import nn
 
 from client.budget import next_release
@@ -12,6 +11,7 @@ from client.evaluation import add_noise, patient_histograms, released_names
 from client.privacy.entropy import SecretStream
 from client.site import Site
 from common.errors import BudgetError
+from common.histograms import Histograms
 from common.messages import EvaluateRequest
 
 

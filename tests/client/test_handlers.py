@@ -12,7 +12,8 @@ import yaml
 from flwr.app import Message, RecordDict
 
 from client import app as client_app
-from client.entries import Commit, E, Genesis, Intent, Plan, of_kind
+from client.budget import spent
+from client.entries import Commit, E, Genesis, Intent, Plan, Release, of_kind
 from client.plan import plan_of
 from client.privacy.optimizer import PatientOptimizer
 from client.site import Site
@@ -29,8 +30,9 @@ from common.messages import (
 )
 from common.models import build_model
 from common.parameters import arrays_of
+from common.wire import to_bytes
 from simulations.flower import become_server, give_message_id, node_context
-from tests.client.conftest import train_ids
+from tests.conftest import train_ids
 
 MakeSite = Callable[..., Site]
 
@@ -270,3 +272,133 @@ def test_unreadable_images_are_found_before_the_first_round(
     content = send("query", Request("run", 0, experiment).pack(), site)
     assert content.config_records["config"] == {"refusal": "data"}
     assert image.name in (site.folder / "errors.jsonl").read_text()
+
+
+def test_the_same_request_gets_the_same_bytes_and_costs_nothing(
+    site: Site, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = to_bytes(send("train", request(experiment).pack(), site))
+    monkeypatch.setattr(client_app, "train_private", lambda *_: pytest.fail("trained again"))
+    assert to_bytes(send("train", request(experiment).pack(), site)) == first
+    assert len(held(site, Intent)) == 1
+
+
+def test_another_request_for_the_same_round_is_a_new_priced_round(
+    site: Site, experiment: Experiment
+) -> None:
+    first = request(experiment)
+    arrays = {name: value + 1 for name, value in first.arrays.items()}
+    answers = [
+        to_bytes(send("train", asked.pack(), site))
+        for asked in (first, replace(first, arrays=arrays))
+    ]
+    assert answers[0] != answers[1]
+    assert [i.steps for i in held(site, Intent)] == [experiment.local_steps] * 2
+    third = replace(first, arrays={name: value + 2 for name, value in first.arrays.items()})
+    assert refusal(send("train", third.pack(), site)) == "budget"  # the plan was two rounds
+
+
+def test_a_stored_answer_that_was_altered_is_not_sent(site: Site, experiment: Experiment) -> None:
+    send("train", request(experiment).pack(), site)
+    [path] = (site.folder / "answers").iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert refusal(send("train", request(experiment).pack(), site)) == "ledger"
+    assert len(held(site, Intent)) == 1
+
+
+def test_each_run_keeps_its_newest_answer_alone(site: Site, experiment: Experiment) -> None:
+    for run_id, number in (("run", 1), ("run", 2), ("../../other", 1)):
+        asked = replace(request(experiment, number), run_id=run_id)
+        assert refusal(send("train", asked.pack(), site)) is None
+    assert len(list((site.folder / "answers").iterdir())) == 2
+    assert not (site.folder.parent.parent / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        ({"epsilon_max": 2.0, "delta": 1e-3}, "budget"),
+        ({"models": ["resnet18"]}, "policy"),
+        ({"max_grad_norm": 0.01}, "policy"),
+        ({"delta": 1e-4}, "policy"),
+        ({"public_patients": 1000}, "policy"),
+        ({"public_patients": None}, "policy"),
+    ],
+)
+def test_what_passes_the_policy_is_refused_before_a_batch_is_read(
+    policy: dict[str, object],
+    code: str,
+    site: Site,
+    experiment: Experiment,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_app, "train_private", lambda *_: pytest.fail("trained"))
+    site = set_policy(site, **policy)
+    description = Description.unpack(send("query", Request("run", 0, experiment).pack(), site))
+    assert description.evaluate_only == code
+    assert refusal(send("train", request(experiment).pack(), site)) == code
+    assert [type(e) for e in site.ledger().read().entries] == [Genesis]
+    arrays = request(experiment).arrays
+    asked = EvaluateRequest("run", 0, experiment, arrays, "test")
+    assert EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False).counts is not None
+
+
+def test_training_without_privacy_is_refused_where_there_is_a_cap(
+    site: Site, experiment: Experiment
+) -> None:
+    plain = replace(experiment, privacy=replace(experiment.privacy, unit="none", epsilon=None))
+    assert refusal(send("train", request(plain).pack(), site)) is None
+    site = set_policy(site, epsilon_max=8.0, delta=1e-3)
+    assert refusal(send("train", request(plain).pack(), site)) == "policy"
+
+
+def test_a_planned_sigma_is_raised_to_the_sites_least(site: Site, experiment: Experiment) -> None:
+    site = set_policy(site, min_noise_multiplier=5.0)
+    send("train", request(experiment).pack(), site)
+    assert held(site, Plan)[0].charge.noise_multiplier == 5.0
+
+
+def test_a_life_budget_is_calibrated_over_what_the_ledger_holds(
+    site: Site, experiment: Experiment
+) -> None:
+    send("train", request(experiment).pack(), site)
+    life = replace(experiment, privacy=replace(experiment.privacy, epsilon_life=9.0))
+    asked = replace(request(life), run_id="second")
+    assert refusal(send("train", asked.pack(), site)) is None
+    first, second = held(site, Plan)
+    assert second.charge.noise_multiplier > first.charge.noise_multiplier
+    assert 8.9 < spent(site.ledger().read().entries, 1e-3).epsilon <= 9.0
+
+
+def test_noised_counts_leave_once_and_are_listed(site: Site, experiment: Experiment) -> None:
+    site = set_policy(site, release_metrics="noised", delta=1e-3, evaluation_epsilon=4.0)
+    arrays = request(experiment).arrays
+    test = EvaluateRequest("run", 2, experiment, arrays, "test")
+    first = send("evaluate", test.pack(), site)
+    answer = EvaluateAnswer.unpack(first, 2, False)
+    assert answer.counts is None
+    assert answer.histograms is not None
+    assert answer.histograms.noise_std > 0
+    assert to_bytes(send("evaluate", test.pack(), site)) == to_bytes(first)  # no second draw
+    for part, number in (("validation", 2), ("test", 3)):
+        asked = EvaluateRequest("run", number, experiment, arrays, part)  # type: ignore[arg-type]
+        again = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
+        assert (again.counts, again.histograms) == (None, None)
+    assert len(held(site, Release)) == 1
+    line = json.loads((site.folder / "disclosure.jsonl").read_text())
+    assert line["covered_by"] == "ledger: the test patients' own budget"
+    assert "noised positives of a by score, of patients" in line["released"]
+
+
+def test_small_classes_are_withheld_and_every_exact_figure_is_listed(
+    make_site: MakeSite, experiment: Experiment
+) -> None:
+    site = make_site({f"T{i}": 1 for i in range(60)}, public_patients=40, min_count=10_000)
+    asked = EvaluateRequest("run", 1, experiment, request(experiment).arrays, "test")
+    answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
+    assert answer.counts is not None
+    assert not answer.counts.positives.any()
+    assert not answer.counts.negatives.any()
+    line = json.loads((site.folder / "disclosure.jsonl").read_text())
+    assert line["withheld"] == ["a", "b"]
+    assert line["covered_by"].startswith("nothing")

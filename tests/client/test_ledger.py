@@ -28,7 +28,7 @@ def intent(number: int, steps: int = 10) -> Intent:
 def ledger(tmp_path: Path) -> Ledger:
     """A genesis, a plan, three intents and a commit."""
     ledger = Ledger(tmp_path / "site", None, SPLIT)
-    ledger.create(Genesis("clinic", SPLIT))
+    ledger.create(Genesis("clinic", SPLIT, "nonce"))
     with ledger.transaction() as book:
         book.append(PLAN)
     for number in (1, 2, 3):
@@ -82,7 +82,7 @@ def test_what_is_not_finished_is_not_written(ledger: Ledger) -> None:
         Plan("run", Charge("patient", 1.5, 1.2, 1.0, 40), 1e-5, "prv", False),
         Plan("run", Charge("patient", 0.1, 1.2, 1.0, 40), 0.0, "prv", False),
         Release("run", 4, "request", "patient", -1.0, 1e-5),
-        Genesis("clinic", SPLIT, -8.0),
+        Genesis("clinic", SPLIT, "nonce", -8.0),
     ],
 )
 def test_impossible_entries_are_never_written(ledger: Ledger, entry: object) -> None:
@@ -143,10 +143,10 @@ def put_back(ledger: Ledger) -> None:
 
 
 def another(ledger: Ledger) -> None:
-    """A fresh ledger of the same site under the same key."""
-    for path in (ledger.path, ledger.head_path):
+    """A fresh ledger of the same site."""
+    for path in (ledger.path, ledger.head_path, ledger.key_path):
         path.unlink()
-    Ledger(ledger.folder, None, SPLIT).create(Genesis("clinic", SPLIT, reason="another"))
+    Ledger(ledger.folder, None, SPLIT).create(Genesis("clinic", SPLIT, "another"))
 
 
 def rewrite_head(ledger: Ledger) -> None:
@@ -202,8 +202,8 @@ def test_a_head_one_behind_is_what_a_crash_leaves(ledger: Ledger) -> None:
 
 
 def test_a_ledger_is_made_once(ledger: Ledger) -> None:
-    with pytest.raises(LedgerError, match="already"):
-        ledger.create(Genesis("clinic", SPLIT))
+    with pytest.raises(LedgerError, match="has had a ledger"):
+        ledger.create(Genesis("clinic", SPLIT, "nonce"))
     assert len(ledger.read().rows) == 6
 
 

@@ -22,7 +22,7 @@ from client.site import Site
 from common.config import Experiment
 from common.errors import PrivacyError
 from common.models import build_model
-from tests.client.conftest import train_ids
+from tests.conftest import train_ids
 
 C = 0.05
 LIMIT = C * (1 + 1e-5)
