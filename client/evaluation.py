@@ -64,7 +64,6 @@ def evaluate(
         total = total + count(log_odds, log_probability, labels, experiment.multi_label)
     if not experiment.multi_label:  # what remains of a withheld class: the others' scores for it
         total.negatives[few] = 0
-        total.confusion[:, few] = 0
     names = tuple(name for name, is_few in zip(experiment.classes, few, strict=True) if is_few)
     return ExactRelease(total, names)
 

@@ -162,7 +162,7 @@ def estimate_auroc(
     """
     total, rest = float(positives.sum()), float(negatives.sum())
     fewer = min(total, rest)
-    if fewer <= 0 or fewer < NOISE_LIMIT * noise_std * math.sqrt(PATIENT_BINS):
+    if fewer < max(0.5, NOISE_LIMIT * noise_std * math.sqrt(PATIENT_BINS)):
         return Estimate(math.nan, math.nan, math.nan, math.nan)
     pairs = total * rest
     raw = float(positives @ _CREDIT @ negatives) / pairs

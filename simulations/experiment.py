@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,13 @@ def simulate(run: Run, console: Console) -> dict[str, Any]:
     quiet_environment()
     settings, folder = run.settings, run.output_dir
     console.print(privacy_line(settings), highlight=False)
-    cohorts = _prepare(settings, folder)
-    _describe(cohorts, console)
-    sites = write_site_folders(cohorts, folder / "sites")
-    config = yaml.safe_dump(to_plain(settings), sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(config, encoding="utf-8")
-    write_json(folder / "run.json", {"run_id": run.run_id})
+    with _all_or_nothing(folder):
+        cohorts = prepare_cohorts(settings, folder)
+        _describe(cohorts, console)
+        sites = write_site_folders(cohorts, folder / "sites")
+        config = yaml.safe_dump(to_plain(settings), sort_keys=False, allow_unicode=True)
+        (folder / "config.yaml").write_text(config, encoding="utf-8")
+        write_json(folder / "run.json", {"run_id": run.run_id})
 
     result = _train(run, cohorts, sites, console, started)
     for site in sites:
@@ -109,11 +111,12 @@ def _engine(settings: Settings) -> Callable[[ServerApp, list[Path]], None]:
     return lambda server_app, sites: run_in_process(server_app, sites, workers)
 
 
-def _prepare(settings: Settings, folder: Path) -> Cohorts:
-    """Find and check the sites; where that fails, phantom images made for them go again."""
+@contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[None]:
+    """Where a new run cannot be set up, what was written for it goes again."""
     is_new = not (folder / "config.yaml").exists()
     try:
-        return prepare_cohorts(settings, folder)
+        yield
     except BaseException:
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)

@@ -352,3 +352,63 @@ def test_the_report_is_made_anew(simulate: Callable[..., tuple[int, Path]]) -> N
     assert fedrounds.main(["report", str(output)]) == 0
     assert "<svg" in (output / "report.html").read_text()
     assert fedrounds.main(["report", str(output / "sites")]) == 2
+
+
+def test_noised_figures_come_with_what_the_noise_may_hide(
+    simulate: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, output = simulate("privacy.release_metrics=noised", "privacy.evaluation_epsilon=8")
+    assert code == 0
+    assert "noise of ±" in capsys.readouterr().out
+    result = result_of(output)
+    assert {site["released"] for site in result["sites"]} == {"noised"}
+    assert result["metrics"] == result["noised_metrics"]
+    assert result["metrics"]["noise_std"] > 0
+    assert result["simulation"]["released_metrics"] == "noised"
+    line = json.loads((output / "rounds.jsonl").read_text().splitlines()[-1])
+    assert line["validation"]["pooled"] is None
+    assert "Patients counted under noise" in (output / "report.html").read_text()
+
+
+def test_where_nothing_is_released_the_result_says_so(
+    simulate: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, output = simulate("privacy.release_metrics=none", "rounds=1")
+    assert code == 0
+    assert "no site released any figure" in capsys.readouterr().out
+    result = result_of(output)
+    assert result["metrics"] is None
+    assert [site["metrics"] for site in result["sites"]] == [None, None]
+
+
+def test_a_cap_over_two_runs_on_one_ledger(
+    simulate: Callable[..., tuple[int, Path]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The second run gets what the first left: here nothing, so that it does not start."""
+    words = [f"ledger_dir={tmp_path / 'ledgers'}", "privacy.epsilon_max=9"]
+    assert simulate(*words, name="one")[0] == 0
+    capsys.readouterr()
+    code, output = simulate(*words, name="two")
+    assert code == 2
+    assert "northfield: evaluates only: budget" in capsys.readouterr().err
+    assert not output.exists()
+    witness = json.loads((tmp_path / "ledgers" / "witness.json").read_text())
+    assert witness["northfield"]["entries"] == 6  # genesis, plan, two rounds of intent and commit
+
+
+def test_a_lost_ledger_stops_the_next_run(
+    simulate: Callable[..., tuple[int, Path]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = f"ledger_dir={tmp_path / 'ledgers'}"
+    assert simulate(words, name="one")[0] == 0
+    (tmp_path / "ledgers" / "northfield" / "ledger.sqlite").unlink()
+    capsys.readouterr()
+    code, output = simulate(words, name="two")
+    assert code == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "ledgers" / "northfield" / "ledger.head") in error
+    assert not output.exists()
