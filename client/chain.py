@@ -10,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from common.errors import LedgerError
 
 START = bytes(32)
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """An entry as it is stored; ``digest`` and ``seal`` in hexadecimal."""
 
     sequence: int
@@ -45,13 +44,12 @@ def verify(rows: Sequence[Row], key: bytes) -> None:
     Raises:
         LedgerError: naming the first entry that breaks the chain.
     """
-    previous: Row | None = None
-    for row in rows:
-        expected = next_row(previous, row.text, key)
-        if row.sequence != expected.sequence:
-            raise LedgerError(f"entry {expected.sequence} is missing: {row.sequence} stands there")
-        if row.digest != expected.digest:
-            raise LedgerError(f"entry {row.sequence} breaks the chain: it was altered")
-        if not hmac.compare_digest(row.seal, expected.seal):
-            raise LedgerError(f"entry {row.sequence} is not sealed by this site's key")
-        previous = row
+    before = START
+    for sequence, row in enumerate(rows, start=1):
+        if row.sequence != sequence:
+            raise LedgerError(f"entry {sequence} is missing: {row.sequence} stands there")
+        before = hashlib.sha256(before + row.text.encode()).digest()
+        if row.digest != before.hex():
+            raise LedgerError(f"entry {sequence} breaks the chain: it was altered")
+        if not hmac.compare_digest(row.seal, seal_of(before, key)):
+            raise LedgerError(f"entry {sequence} is not sealed by this site's key")

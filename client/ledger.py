@@ -157,7 +157,7 @@ class Ledger:
     def _commit(self, connection: sqlite3.Connection, book: Book) -> None:
         connection.executemany(
             "INSERT INTO entries VALUES (?, ?, ?, ?)",
-            [(r.sequence, r.text, r.digest, r.seal) for r in book.added],
+            book.added,
         )
         connection.execute("COMMIT")
         self._write_head(connection, book)

@@ -97,7 +97,7 @@ def test_negative_steps_are_refused_even_when_sealed_by_the_key(ledger: Ledger) 
     text = rows[-1].text.replace('"kind":"commit"', '"kind":"intent"')
     text = text.replace('"answer":"answer"', '"steps":-40')
     row = next_row(rows[-1], text, bytes.fromhex(ledger.key_path.read_text()))
-    change(ledger, "INSERT INTO entries VALUES (?, ?, ?, ?)", *vars(row).values())
+    change(ledger, "INSERT INTO entries VALUES (?, ?, ?, ?)", *row)
     refused(ledger, "impossible steps")
 
 
