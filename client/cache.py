@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from common.config import TaskSettings
 from common.data.images import read_image
 from common.data.manifest import Manifest
+from common.errors import DataError
 
 
 def decoded_images(manifest: Manifest, task: TaskSettings, folder: Path) -> NDArray[np.uint8]:
@@ -31,12 +32,16 @@ def decoded_images(manifest: Manifest, task: TaskSettings, folder: Path) -> NDAr
         Read-only uint8 (n, channels, size, size), backed by a file.
 
     Raises:
-        DataError: naming the first image that cannot be read; nothing is kept then.
+        DataError: naming the first image that cannot be read (nothing is kept then), or a cache
+            that is damaged.
     """
     path = folder / f"images-{_key(manifest, task)}.npy"
     if not path.exists():
         _decode(manifest, task, path)
-    images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: the cache is damaged; delete it, it is made anew") from error
     return images
 
 
