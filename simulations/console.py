@@ -11,7 +11,7 @@ from rich.table import Table
 
 from common.config import Settings
 from common.messages import Description
-from simulations.report.text import figure_text
+from simulations.report.text import figure_text, guarantee_text
 
 
 def privacy_line(settings: Settings) -> str:
@@ -98,10 +98,7 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
             f"{figure_text(metrics['auroc_macro'])}{noised}" if metrics else "none",
             f"{privacy['epsilon_run']:.3f}" if privacy else "no privacy",
             f"{privacy['epsilon']:.3f}" if privacy else "no privacy",
-            f"δ={privacy['delta']:g}, unit {privacy['unit']}, {privacy['adjacency']}, "
-            f"{privacy['accountant']}"
-            if privacy
-            else "",
+            guarantee_text(privacy) if privacy else "",
         )
     console.print(table)
     for site in result["sites"]:

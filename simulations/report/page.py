@@ -11,7 +11,7 @@ from typing import Any
 from common.checkpoint import read_json, write_bytes
 from common.errors import CheckpointError, SettingsError
 from simulations.report.curves import learning_curves
-from simulations.report.text import figure_text
+from simulations.report.text import figure_text, guarantee_text
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -110,8 +110,7 @@ def _sites(sites: Sequence[Mapping[str, Any]], unit: str) -> str:
         if privacy:
             guarantee = (
                 f"ε {privacy['epsilon_run']:.3f} this run, {privacy['epsilon']:.3f} over the "
-                f"ledger's life; δ {privacy['delta']:g}; unit {privacy['unit']}; "
-                f"{privacy['adjacency']}; {privacy['accountant']}; "
+                f"ledger's life; {guarantee_text(privacy)}; "
                 f"σ {privacy['noise_multiplier']:g}, q {privacy['sample_rate']:.4f}, "
                 f"{privacy['steps']} steps, C {privacy['max_grad_norm']:g}"
             )
@@ -121,12 +120,19 @@ def _sites(sites: Sequence[Mapping[str, Any]], unit: str) -> str:
                 site.get("patients", {}).get("train", ""),
                 site.get("patients", {}).get("test", ""),
                 figure_text(metrics["auroc_macro"]) if metrics else "none",
-                guarantee,
+                guarantee + _evaluated_only(site),
             ]
         )
     return _table(
         ["site", f"{unit}s that train", f"{unit}s in test", "macro AUROC", "privacy"], rows
     )
+
+
+def _evaluated_only(site: Mapping[str, Any]) -> str:
+    since = site["evaluate_only"]
+    if not since:
+        return ""
+    return f"; evaluated only from round {since['from_round']}: {since['reason']}"
 
 
 def _metrics(result: Mapping[str, Any]) -> list[str]:

@@ -13,3 +13,16 @@ def figure_text(figure: Mapping[str, Any] | None) -> str:
     if figure["low"] is None:
         return f"{figure['value']:.3f}"
     return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def guarantee_text(privacy: Mapping[str, Any]) -> str:
+    """What an ε means nothing without: δ, unit, adjacency, accountant, and what it composes."""
+    text = (
+        f"δ={privacy['delta']:g}, unit {privacy['unit']}, {privacy['adjacency']}, "
+        f"{privacy['accountant']}"
+    )
+    if privacy["composition"] == "across plans":
+        text += f" across plans ({privacy['epsilon_adaptive']:.3f} by RDP)"
+    if privacy["assumed_epsilon"]:
+        text += f", of it {privacy['assumed_epsilon']:g} assumed at a recovery"
+    return text
