@@ -12,8 +12,9 @@ from client.plan import delta_of, plan_of
 from client.site import Site
 from common.config import Experiment
 from common.errors import BudgetError, LedgerError, PolicyError
-from common.messages import PrivacyStatement, TrainRequest
+from common.messages import TrainRequest
 from common.privacy.accounting import ADJACENCY, epsilon
+from common.statement import PrivacyStatement
 
 
 def price_run(site: Site, experiment: Experiment, run_id: str) -> PrivacyStatement:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,11 +24,8 @@ from common.errors import MessageError, ModelError, RefusalError, wire_codes
 from common.histograms import Histograms
 from common.metrics import Counts
 from common.parameters import Arrays, from_record, to_record
+from common.statement import PrivacyStatement, pack_ledger, unpack_ledger
 from common.wire import to_bytes
-
-HASH_BYTES = 32
-MAX_ENTRIES = 200_000
-"""Entries of a ledger whose chain is still read."""
 
 MAX_WEIGHT = 10_000_000
 """Largest ``num-examples`` that is believed."""
@@ -108,30 +105,6 @@ class EvaluateRequest(TrainRequest):
 
 
 @dataclass(frozen=True)
-class PrivacyStatement:
-    """What a site's ledger says: each figure follows from public constants and recorded steps."""
-
-    epsilon_run: float
-    """This run's whole plan alone."""
-    epsilon: float
-    """Everything that the ledger holds, over its life."""
-    epsilon_adaptive: float
-    """The same by RDP: it holds even where later plans were chosen on earlier results."""
-    composition: str
-    """``one plan``, or ``across plans`` where ``epsilon`` takes them as fixed beforehand."""
-    delta: float
-    unit: str
-    adjacency: str
-    accountant: str
-    noise_multiplier: float
-    sample_rate: float
-    steps: int
-    max_grad_norm: float
-    assumed_epsilon: float
-    """What a recovered ledger is assumed to have spent before; part of both life figures."""
-
-
-@dataclass(frozen=True)
 class Answer:
     """What every answer says: from which site, for which run and round."""
 
@@ -177,7 +150,7 @@ class Description(Answer):
     def pack(self) -> RecordDict:
         content = super().pack()
         content.config_records["config"]["evaluate-only"] = self.evaluate_only
-        _pack_ledger(content, self.privacy, self.chain)
+        pack_ledger(content, self.privacy, self.chain)
         return content
 
     @staticmethod
@@ -186,7 +159,7 @@ class Description(Answer):
         why = _config(content).get("evaluate-only", "")
         if why and why not in wire_codes():
             raise MessageError("evaluate-only: expected a code of the fixed list")
-        statement, chain = _unpack_ledger(content)
+        statement, chain = unpack_ledger(content)
         return Description(head.site, head.run_id, head.server_round, statement, chain, str(why))
 
 
@@ -204,7 +177,7 @@ class TrainAnswer(Answer):
         content = super().pack()
         content["arrays"] = to_record(self.arrays)
         content["metrics"] = MetricRecord({"num-examples": float(self.num_examples)})
-        _pack_ledger(content, None, self.chain)
+        pack_ledger(content, None, self.chain)
         return content
 
     @staticmethod
@@ -220,7 +193,7 @@ class TrainAnswer(Answer):
             raise MessageError(
                 f"num-examples: expected above 0, at most {MAX_WEIGHT}, got {weight}"
             )
-        arrays, (_, chain) = _arrays(content), _unpack_ledger(content)
+        arrays, (_, chain) = _arrays(content), unpack_ledger(content)
         return TrainAnswer(head.site, head.run_id, head.server_round, arrays, float(weight), chain)
 
 
@@ -241,7 +214,7 @@ class EvaluateAnswer(Answer):
             content["counts"] = to_record(self.counts.to_arrays())
         if self.histograms is not None:
             content["histograms"] = to_record(self.histograms.to_arrays())
-        _pack_ledger(content, self.privacy, self.chain)
+        pack_ledger(content, self.privacy, self.chain)
         return content
 
     @staticmethod
@@ -256,7 +229,7 @@ class EvaluateAnswer(Answer):
         if "histograms" in content.array_records:
             arrays = _read(content.array_records["histograms"])
             histograms = Histograms.from_arrays(arrays, num_classes)
-        statement, chain = _unpack_ledger(content)
+        statement, chain = unpack_ledger(content)
         return EvaluateAnswer(
             head.site, head.run_id, head.server_round, counts, statement, histograms, chain
         )
@@ -270,44 +243,6 @@ def pack_refusal(code: str) -> RecordDict:
 def payload_bytes(content: RecordDict) -> int:
     """Bytes of the arrays in a message, which is nearly all of it."""
     return sum(len(a.data) for record in content.array_records.values() for a in record.values())
-
-
-_KINDS: dict[str, tuple[type, ...]] = {"float": (float, int), "int": (int,), "str": (str,)}
-
-
-def _pack_ledger(content: RecordDict, statement: PrivacyStatement | None, chain: bytes) -> None:
-    if statement is not None:
-        content["privacy"] = ConfigRecord(dict(vars(statement)))
-    if chain:
-        content["ledger"] = ConfigRecord({"chain": chain})
-
-
-def _unpack_ledger(content: RecordDict) -> tuple[PrivacyStatement | None, bytes]:
-    chain: object = b""
-    if "ledger" in content.config_records:
-        chain = content.config_records["ledger"].get("chain")
-    if (
-        not isinstance(chain, bytes)
-        or len(chain) % HASH_BYTES
-        or len(chain) > HASH_BYTES * MAX_ENTRIES
-    ):
-        raise MessageError("ledger: expected a chain of SHA-256 hashes")
-    return _unpack_statement(content), chain
-
-
-def _unpack_statement(content: RecordDict) -> PrivacyStatement | None:
-    record = content.config_records.get("privacy")
-    if record is None:
-        return None
-    values: dict[str, Any] = {}
-    for field in fields(PrivacyStatement):
-        value = record.get(field.name)
-        if not isinstance(value, _KINDS[str(field.type)]) or isinstance(value, bool):
-            raise MessageError(f"privacy: expected '{field.name}', a {field.type}")
-        if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
-            raise MessageError(f"privacy: '{field.name}' is negative or not finite")
-        values[field.name] = value
-    return PrivacyStatement(**values)
 
 
 def _config(content: RecordDict) -> ConfigRecord:

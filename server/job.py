@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from common.histograms import Histograms
-
 from common.config import Experiment
-from common.messages import Description, PrivacyStatement
+from common.histograms import Histograms
+from common.messages import Description
 from common.metrics import Counts
+from common.statement import PrivacyStatement
 from server.strategies import Models
 
 

@@ -15,23 +15,23 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from common.histograms import Histograms
 from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
 from common.data.split import Part
 from common.errors import IncompleteRunError, JoinError, MessageError, ModelError
+from common.histograms import Histograms
 from common.messages import (
     Description,
     EvaluateAnswer,
     EvaluateRequest,
-    PrivacyStatement,
     Request,
     TrainAnswer,
     TrainRequest,
 )
 from common.metrics import Counts, figures
 from common.parameters import Arrays, check_arrays
+from common.statement import PrivacyStatement
 from server.exchange import Exchange, Replies
 from server.job import Job, Outcome
 from server.state import RunState, commit

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common.checkpoint import read_json, write_json
 from common.errors import CheckpointError, MessageError
-from common.messages import HASH_BYTES, PrivacyStatement
+from common.statement import HASH_BYTES, PrivacyStatement
 
 
 @dataclass(frozen=True)

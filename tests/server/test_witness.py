@@ -13,7 +13,7 @@ import yaml
 from client.init import recover_ledger
 from client.site import Site
 from common.errors import CheckpointError, JoinError, MessageError
-from common.messages import PrivacyStatement
+from common.statement import PrivacyStatement
 from server.job import Job
 from server.rounds import run_rounds
 from server.witness import Witness
