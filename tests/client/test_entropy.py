@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -51,3 +53,18 @@ def test_a_forked_child_cannot_repeat_its_parents_noise() -> None:
             os._exit(7)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def draws(_: int) -> list[float]:
+    return SecretStream().uniform(1000).tolist()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_worker_processes_share_no_noise(method: str) -> None:
+    """Each worker draws its own key, however it was started."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking where there are threads
+        pool = multiprocessing.get_context(method).Pool(2)
+    with pool:
+        batches = [*pool.map(draws, range(4), chunksize=1), draws(0)]
+    assert len({number for batch in batches for number in batch}) == 5000
