@@ -9,7 +9,7 @@ from collections.abc import Sequence
 SUBCOMMANDS = {
     "simulate": ("simulations.run", "the whole experiment on this machine; -m sweeps"),
     "budget": ("simulations.budget", "plans ε, σ and steps from public sizes alone"),
-    "audit": ("simulations.audit.command", "what an attacker can tell, beside the ε claimed"),
+    "audit": ("simulations.audit.command", "[SITE]: what an attacker can tell, beside the ε claimed"),
     "ledger": ("client.ledger_command", "ACTION SITE: show, verify, init or recover"),
     "report": ("simulations.report.page", "RUN: one self-contained HTML page of a run"),
 }
