@@ -1,0 +1,1 @@
+"""Certificates, keys and start-up kits of a consortium."""

@@ -1,0 +1,34 @@
+"""The reverse proxy's configuration: nginx, TLS to both sides, ``/v1/fleet/`` and nothing else.
+
+Node keys authenticate the calls under ``/v1/fleet/``. The SuperLink's Control API, on the same
+port, authenticates nobody, so the proxy is what keeps a holder of a kit from starting a run or
+registering a node. A request passes only where its path, as it was sent and before any decoding,
+is ``/v1/fleet/`` and one word: the proxy and the SuperLink then cannot read it differently.
+"""
+
+from __future__ import annotations
+
+from server.provision.certificates import is_loopback
+from server.provision.consortium import Consortium, bracketed
+from server.provision.templates import render
+
+
+def nginx_config(consortium: Consortium) -> str:
+    """The text of ``nginx.conf``, with paths relative to the coordinator's folder."""
+    return render(
+        "nginx.conf",
+        name=consortium.name,
+        host=consortium.host,
+        listen=listen_address(consortium.host, consortium.port),
+        superlink_port=consortium.superlink_port,
+    )
+
+
+def listen_address(host: str, port: int) -> str:
+    """Where the proxy listens: loopback where the host is that, else every address.
+
+    The host itself may be a router's address or a name that this machine does not have.
+    """
+    if is_loopback(host):
+        return f"{'127.0.0.1' if host.lower() == 'localhost' else bracketed(host)}:{port}"
+    return f"[::]:{port}" if bracketed(host) != host else str(port)
