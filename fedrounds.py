@@ -10,6 +10,9 @@ SUBCOMMANDS = {
     "simulate": ("simulations.run", "the whole experiment on this machine; -m sweeps"),
     "budget": ("simulations.budget", "plans ε, σ and steps from public sizes alone"),
     "audit": ("simulations.audit.command", "[SITE]: what an attacker can tell, beside the ε claimed"),
+    "provision": ("server.provision.command", "sites=[A,B] host=HOST: a consortium and its start-up kits"),
+    "server": ("server.deploy.command", "COORDINATOR: a run with the sites of a consortium"),
+    "client": ("client.deploy.command", "SITE: a site's process; init, --check, pause, leave"),
     "ledger": ("client.ledger_command", "ACTION SITE: show, verify, init or recover"),
     "report": ("simulations.report.page", "RUN: one self-contained HTML page of a run"),
 }

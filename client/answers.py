@@ -1,8 +1,8 @@
 """Answers kept as the bytes that were sent: a repeated request gets them again, at no cost.
 
 The bytes are synced under their own digest, then the ledger's entry that names them is committed:
-that commit is the one moment at which the answer exists. Each run keeps its newest of
-each kind.
+that commit is the one moment at which the answer exists. Each run keeps its newest
+update, and every noised release.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from client.entries import Commit, of_kind
 from client.site import Site
 from common.checkpoint import write_bytes
 from common.errors import LedgerError
-from common.messages import Request
+from common.messages import EvaluateRequest, Request
 from common.wire import from_bytes, to_bytes
 
 
@@ -56,6 +56,8 @@ def store_answer(site: Site, request: Request, answer: RecordDict) -> None:
         raise LedgerError(f"{path}: the answer cannot be stored ({error})") from error
     with site.ledger().transaction() as book:
         book.append(Commit(request.run_id, request.server_round, request.digest, digest))
+    if isinstance(request, EvaluateRequest):
+        return  # as few as the policy's releases, and each a different model's
     for old in path.parent.glob(f"{_stem(request)}-*.bin"):
         if old != path:
             old.unlink(missing_ok=True)

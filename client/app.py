@@ -5,7 +5,7 @@ A round at a site, numbered as the design numbers it:
        against the site's policy
     3. price the round and write the intent (``charging.py``, ``ledger.py``)
     4. draw patients, train, clip, noise (``privacy/training.py``)
-    5. pack the answer, store its bytes and commit (``answers.py``), log the disclosure, send
+    5. pack the answer, log the disclosure, store the bytes and commit (``answers.py``), send
 
 Nothing is kept in memory between messages: a deployed Flower client is a new process for each.
 """
@@ -23,15 +23,17 @@ from flwr.clientapp.typing import Mod
 from torch import nn
 
 from client.answers import store_answer, stored_answer
-from client.charging import charge_round, price_run, state_privacy
+from client.charging import charge_round, price_run, state_privacy, state_release
 from client.cohort import Cohort
 from client.disclosure import EXACT, LEDGER, log_error, log_release
 from client.evaluation import evaluate, released_names
+from client.packed import packing_mod
+from client.privacy.guard import refuse_leaking_modules
 from client.privacy.training import train_private
 from client.release import noised_release
 from client.site import Site
 from client.training import train_plain
-from common.errors import FedroundsError, PolicyError
+from common.errors import FedroundsError, PolicyError, SettingsError
 from common.messages import (
     Description,
     EvaluateAnswer,
@@ -67,15 +69,15 @@ def handle_describe(content: RecordDict, site: Site) -> RecordDict:
     experiment, run_id = request.experiment, request.run_id
     statement, chain, evaluate_only = None, b"", ""
     try:
-        site.settings.policy.check(experiment)
+        site.check(experiment)
         if experiment.privacy.enabled:
-            chain = site.ledger().read().chain
-            statement = price_run(site, experiment, run_id)
+            statement, chain = price_run(site, experiment, run_id)
             evaluate_only = "" if statement.steps else "budget"
     except PolicyError as error:  # the site still evaluates
         log_error(site.folder, "query", error)
         evaluate_only = error.code
-    Cohort.load(site, experiment, "train")  # images that cannot be read are found before round 1
+    if not evaluate_only:  # images that cannot be read are found before round 1
+        Cohort.load(site, experiment, "train")
     return Description(
         site.name, run_id, request.server_round, statement, chain, evaluate_only
     ).pack()
@@ -84,7 +86,7 @@ def handle_describe(content: RecordDict, site: Site) -> RecordDict:
 def handle_train(content: RecordDict, site: Site) -> RecordDict:
     """Train on the site's own images for one round."""
     request = TrainRequest.unpack(content)  # 2
-    site.settings.policy.check(request.experiment)
+    site.check(request.experiment)
     model = _model(request)
     if request.experiment.privacy.enabled:
         return stored_answer(site, request) or _train_private(request, model, site)
@@ -99,6 +101,7 @@ def handle_train(content: RecordDict, site: Site) -> RecordDict:
 
 def _train_private(request: TrainRequest, model: nn.Module, site: Site) -> RecordDict:
     experiment, public = request.experiment, float(site.public_patients())
+    refuse_leaking_modules(model, experiment.data.channels, experiment.data.image_size)
     cohort = Cohort.load(site, experiment, "train")
     charge, chain = charge_round(site, request)  # 3
     denominator = charge.sample_rate * public
@@ -106,8 +109,8 @@ def _train_private(request: TrainRequest, model: nn.Module, site: Site) -> Recor
     answer = TrainAnswer(
         site.name, request.run_id, request.server_round, arrays_of(model), public, chain
     ).pack()
-    store_answer(site, request, answer)  # 5
     log_release(site.folder, request, ["model update", "public count of patients"], LEDGER)
+    store_answer(site, request, answer)  # 5
     return answer
 
 
@@ -115,6 +118,7 @@ def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
     """Score a model on one part of the site's patients; what leaves is the policy's to say."""
     request = EvaluateRequest.unpack(content)
     experiment, policy = request.experiment, site.settings.policy
+    site.check_task(experiment)
     model = _model(request)
     counts = histograms = None
     if policy.release_metrics == "exact":
@@ -129,13 +133,21 @@ def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
         if stored is not None:
             return stored
         histograms = noised_release(site, request, model)
-    statement, chain = None, b""
-    if experiment.privacy.enabled:
-        chain = site.ledger().read().chain
-        if request.part == "test":
-            statement = state_privacy(site, experiment, request.run_id)
+    statement, chain, release = None, b"", None
+    if site.settings.genesis is not None:
+        book = site.ledger().read()
+        chain, release = book.chain, state_release(book.entries, site)
+    if experiment.privacy.enabled and request.part == "test":
+        statement = state_privacy(site, experiment, request.run_id)
     answer = EvaluateAnswer(
-        site.name, request.run_id, request.server_round, counts, statement, histograms, chain
+        site.name,
+        request.run_id,
+        request.server_round,
+        counts,
+        statement,
+        histograms,
+        chain,
+        release if histograms is not None else None,
     ).pack()
     if histograms is not None:
         store_answer(site, request, answer)
@@ -154,7 +166,11 @@ def _answering(handler: Handler) -> Callable[[Message, Context], Message]:
     """Open the site's folder, run a handler, and answer; an error leaves as its code alone."""
 
     def answer(message: Message, context: Context) -> Message:
-        folder = Path(str(context.node_config.get(SITE_KEY, "")))
+        named = str(context.node_config.get(SITE_KEY, ""))
+        if not named:
+            log.error("the node's configuration names no site's folder (key '%s')", SITE_KEY)
+            return Message(pack_refusal(SettingsError.code), reply_to=message)
+        folder = Path(named)
         try:
             content = handler(message.content, Site.open(folder))
         except Exception as error:  # its text may hold data or a path: it stays here
@@ -167,4 +183,4 @@ def _answering(handler: Handler) -> Callable[[Message, Context], Message]:
     return answer
 
 
-app = build_client_app()
+app = build_client_app(mods=[packing_mod])

@@ -6,28 +6,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from client.budget import admit, next_intent, segments, spent, spent_adaptively
-from client.entries import Charge, Entry, Genesis, Plan, of_kind
-from client.plan import delta_of, plan_of
+from client.budget import (
+    accountant_of,
+    admit,
+    next_intent,
+    segments,
+    spent,
+    spent_at_half,
+    spent_on_release,
+    within_cap,
+)
+from client.entries import Charge, Entry, Genesis, Plan, Release, of_kind
+from client.plan import Held, delta_of, plan_of
+from client.policy import Policy
 from client.site import Site
 from common.config import Experiment
-from common.errors import BudgetError, LedgerError, PolicyError
+from common.errors import BudgetError, PolicyError
 from common.messages import TrainRequest
 from common.privacy.accounting import ADJACENCY, epsilon
-from common.statement import PrivacyStatement
+from common.statement import PrivacyStatement, ReleaseStatement
 
 
-def price_run(site: Site, experiment: Experiment, run_id: str) -> PrivacyStatement:
-    """What the ledger would say once this run is reserved; nothing is written.
+def price_run(site: Site, experiment: Experiment, run_id: str) -> tuple[PrivacyStatement, bytes]:
+    """What the ledger would say once this run is reserved, and its chain; nothing is written.
 
-    Its ``steps`` are those that the site's cap allows: 0 where not one round is left.
+    The statement's ``steps`` are those that the site's cap allows: 0 where no round is left.
 
     Raises:
         PolicyError: where the site's policy refuses the experiment.
     """
-    site.settings.policy.check(experiment)
-    entries = site.ledger().read().entries
-    return statement(entries, _plan(site, entries, experiment, run_id), experiment)
+    book = site.ledger().read()
+    plan = _plan(site, book.entries, experiment, run_id)
+    return statement(book.entries, plan, site.settings.policy), book.chain
 
 
 def charge_round(site: Site, request: TrainRequest) -> tuple[Charge, bytes]:
@@ -44,7 +54,6 @@ def charge_round(site: Site, request: TrainRequest) -> tuple[Charge, bytes]:
         LedgerError: where the ledger cannot be trusted, or the intent not be written.
     """
     experiment = request.experiment
-    site.settings.policy.check(experiment)
     with site.ledger().transaction() as book:
         plan = _plan(site, book.entries, experiment, request.run_id)
         intent = next_intent(
@@ -68,21 +77,41 @@ def state_privacy(site: Site, experiment: Experiment, run_id: str) -> PrivacySta
         return None
     if plan not in entries:  # it never trained here
         plan = replace(plan, charge=replace(plan.charge, steps=0))
-    return statement(entries, plan, experiment)
+    return statement(entries, plan, site.settings.policy)
 
 
-def statement(entries: Sequence[Entry], plan: Plan, experiment: Experiment) -> PrivacyStatement:
-    """The ledger's figures with ``plan`` in it, at the experiment's δ."""
-    delta, asked = delta_of(experiment), experiment.privacy.accountant
+def state_release(entries: Sequence[Entry], site: Site) -> ReleaseStatement | None:
+    """What noised releases have cost each test patient; ``None`` where there was none."""
+    done, genesis = of_kind(entries, Release), of_kind(entries, Genesis)[0]
+    if not done:
+        return None
+    life = spent_on_release(entries, done[-1].delta)
+    return ReleaseStatement(
+        epsilon=life.epsilon,
+        delta=done[-1].delta,
+        unit=site.own_unit,
+        adjacency=ADJACENCY,
+        accountant=life.accountant,
+        noise_multiplier=done[-1].noise_multiplier,
+        releases=len(done) + genesis.assumed_releases,
+    )
+
+
+def statement(entries: Sequence[Entry], plan: Plan, policy: Policy) -> PrivacyStatement:
+    """The ledger's figures with ``plan`` in it, at the plan's δ and by its accountant."""
+    delta = plan.delta
     with_plan = [*entries] if plan in entries or plan.charge.steps == 0 else [*entries, plan]
-    life = spent(with_plan, delta, asked)
+    life = spent(with_plan, delta, plan.accountant)
     run = epsilon([plan.charge.segment], delta, life.accountant)
     genesis = of_kind(entries, Genesis)[0]
+    plans = len(of_kind(with_plan, Plan)) + (genesis.assumed_epsilon > 0)
     return PrivacyStatement(
         epsilon_run=run.epsilon,
         epsilon=life.epsilon,
-        epsilon_adaptive=spent_adaptively(with_plan, delta),
-        composition="across plans" if len(of_kind(with_plan, Plan)) > 1 else "one plan",
+        epsilon_rdp=spent(with_plan, delta, "rdp").epsilon,
+        epsilon_recovery=spent_at_half(with_plan, delta, plan.accountant),
+        epsilon_max=policy.epsilon_max or 0.0,
+        composition="across plans" if plans > 1 else "one plan",
         delta=delta,
         unit=plan.charge.unit,
         adjacency=ADJACENCY,
@@ -96,21 +125,38 @@ def statement(entries: Sequence[Entry], plan: Plan, experiment: Experiment) -> P
 
 
 def _plan(site: Site, entries: Sequence[Entry], experiment: Experiment, run_id: str) -> Plan:
-    """The run's plan out of the ledger, or the one that it may have there."""
-    policy, unit = site.settings.policy, site.unit(experiment)
-    held = of_kind(entries, Plan, lambda plan: plan.run_id == run_id)
-    if held:
-        found = held[0]
-        asked = (unit, experiment.privacy.max_grad_norm, experiment.privacy.delta)
-        if (found.charge.unit, found.charge.max_grad_norm, found.delta) != asked:
-            raise LedgerError(f"run '{run_id}' has another plan in the ledger: unit, C or δ differ")
+    """The run's plan out of the ledger, or the one that it may have there, under the policy."""
+    site.check(experiment)
+    policy, unit, asked = site.settings.policy, site.unit(experiment), experiment.privacy
+    for found in of_kind(entries, Plan, lambda plan: plan.run_id == run_id):
+        if (found.charge.unit, found.charge.max_grad_norm, found.delta) != (
+            unit,
+            asked.max_grad_norm,
+            asked.delta,
+        ):
+            raise PolicyError(f"run '{run_id}' has another plan in the ledger: unit, C or δ differ")
+        _check_again(entries, found, policy)
         return found
-    whole = plan_of(
-        experiment, site.public_patients(), unit, policy.min_noise_multiplier, segments(entries)
+    genesis = of_kind(entries, Genesis)[0]
+    held = Held(
+        tuple(segments(entries)),
+        accountant_of(entries, asked.accountant),
+        genesis.assumed_epsilon,
+        genesis.assumed_delta,
     )
-    delta, accountant = delta_of(experiment), experiment.privacy.accountant
-    plan = admit(entries, run_id, whole, experiment.local_steps, delta, policy, accountant)
-    limit = experiment.privacy.epsilon_life
-    if limit is not None and spent([*entries, plan], delta, accountant).epsilon > limit:
-        raise BudgetError(f"privacy.epsilon_life={limit:g} is spent at this site")
-    return plan
+    whole = plan_of(experiment, site.public_patients(), unit, policy.min_noise_multiplier, held)
+    delta = delta_of(experiment)
+    return admit(entries, run_id, whole, experiment.local_steps, delta, policy, asked.accountant)
+
+
+def _check_again(entries: Sequence[Entry], plan: Plan, policy: Policy) -> None:
+    """A policy may have been tightened since a plan was reserved: it holds for every round."""
+    if plan.charge.noise_multiplier < policy.min_noise_multiplier:
+        raise PolicyError(
+            f"the run's plan has σ={plan.charge.noise_multiplier:g}, and the policy by now asks "
+            f"for at least {policy.min_noise_multiplier:g}"
+        )
+    plans = of_kind(entries, Plan)
+    adaptive = any(p.adaptive for p in plans)
+    if not within_cap(entries, [p.charge for p in plans], policy, plan.accountant, adaptive):
+        raise BudgetError("the policy's epsilon_max is by now below what the ledger holds")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from common.errors import FedroundsError
+from common.journal import append_line
 from common.messages import Request
 
 LEDGER = "ledger"
@@ -56,9 +54,3 @@ def log_error(folder: Path, asked: str, error: Exception) -> None:
     }
     with suppress(OSError):
         append_line(folder / "errors.jsonl", line)
-
-
-def append_line(path: Path, facts: Mapping[str, Any]) -> None:
-    line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **facts}
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")

@@ -42,7 +42,10 @@ class Genesis:
     nonce: str
     """Random, so that no two ledgers begin alike."""
     assumed_epsilon: float = 0.0
-    """What a chain that was given up is taken to have spent, at half of any δ asked for."""
+    """What a chain that was given up is taken to have spent, at ``assumed_delta``."""
+    assumed_delta: float = 0.0
+    assumed_releases: int = 0
+    """Noised releases that it is taken to have made."""
     reason: str = ""
 
 
@@ -148,7 +151,11 @@ def check_entry(entry: Entry) -> None:
             ("delta", 0 < entry.delta < 1),
         ]
     elif isinstance(entry, Genesis):
-        rules = [("assumed_epsilon", entry.assumed_epsilon >= 0)]
+        rules = [
+            ("assumed_epsilon", entry.assumed_epsilon >= 0),
+            ("assumed_delta", 0 <= entry.assumed_delta < 1),
+            ("assumed_releases", entry.assumed_releases >= 0),
+        ]
     wrong = [name for name, holds in rules if not holds]
     if wrong:
         kind = type(entry).__name__.lower()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from pathlib import Path
 
-from client.disclosure import append_line
-from client.entries import Genesis
+from client.entries import Genesis, Plan, Release, of_kind
 from client.ledger import Ledger
 from client.site import Site
 from common.checkpoint import write_bytes
 from common.errors import LedgerError
+from common.journal import append_line
+from common.privacy.accounting import epsilon
 
 _GENESIS = re.compile(r"^genesis:.*$", re.MULTILINE)
 
@@ -43,6 +43,8 @@ def init_ledger(site: Site) -> str:
             f"{site.folder / 'site.yaml'}: its genesis says that this site has a ledger; where it "
             "is lost, 'fedrounds ledger recover' makes a new one"
         )
+    if ledger.path.exists() and _is_unused(ledger):
+        ledger.put_aside()  # an init that was cut off: it holds nothing
     genesis = begin_ledger(site)
     if len(Ledger(ledger.folder, genesis, ledger.split).read().rows) > 1:
         raise LedgerError(
@@ -53,31 +55,68 @@ def init_ledger(site: Site) -> str:
     return genesis
 
 
-def recover_ledger(site: Site, assumed_epsilon: float, reason: str) -> str:
+def recover_ledger(site: Site, assumed_epsilon: float, assumed_delta: float, reason: str) -> str:
     """``fedrounds ledger recover``: a new chain that starts with a conservative charge.
 
-    The old files are kept under another name. ``assumed_epsilon`` is what the site's training is
-    taken to have spent, at half of any δ that is asked for later; a server that has seen the old
-    ledger accepts the new one only where it is at least the ε that it saw.
+    The old files are kept under another name. What the old ledger still says is held against the
+    charge: its ε, its noised releases, and who is on which side.
+
+    Args:
+        site: whose ledger it is.
+        assumed_epsilon: what the site's training is taken to have spent, at ``assumed_delta``. A
+            server that has seen the old ledger accepts no less than what it saw.
+        assumed_delta: what is stated later is stated at a larger δ.
+        reason: for the record.
 
     Returns:
         The new genesis.
+
+    Raises:
+        LedgerError: where the old ledger says more than is assumed, or was begun with another
+            split.
     """
     ledger = site.ledger()
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    journal = ledger.path.with_name(f"{ledger.path.name}-journal")
-    for path in (ledger.path, journal, ledger.head_path, ledger.key_path):
-        if path.exists():
-            path.rename(path.with_name(f"{path.name}.before-{stamp}"))
+    entries, refused = ledger.salvage()
+    begun = of_kind(entries, Genesis)
+    if begun and begun[0].split != ledger.split:
+        raise LedgerError(
+            f"{ledger.path}: was begun with another split_key, fraction, patient_column or "
+            "unit_name than site.yaml has now: a recovery may not move patients; put them back"
+        )
+    held = max((g.assumed_epsilon for g in begun), default=0.0)
+    plans = [plan.charge.segment for plan in of_kind(entries, Plan)]
+    if plans:
+        held += epsilon(plans, assumed_delta).epsilon
+    if assumed_epsilon < held:
+        raise LedgerError(
+            f"{ledger.path}: what can be read of it has spent ε={held:.3f} at δ={assumed_delta:g}: "
+            f"--assume-spent {assumed_epsilon:g} is less"
+        )
+    releases = len(of_kind(entries, Release)) + sum(g.assumed_releases for g in begun)
+    if refused:  # there may have been more than can be read
+        releases = max(releases, site.settings.policy.evaluation_releases)
+    ledger.put_aside()
     genesis = ledger.create(
-        Genesis(site.name, site.split_digest(), os.urandom(16).hex(), assumed_epsilon, reason)
+        Genesis(
+            site.name,
+            site.split_digest(),
+            os.urandom(16).hex(),
+            assumed_epsilon,
+            assumed_delta,
+            releases,
+            reason,
+        )
     )
     _write_genesis(site, genesis)
-    append_line(
-        site.folder / "disclosure.jsonl",
-        {"ledger": "recovered", "assumed_epsilon": assumed_epsilon, "reason": reason},
-    )
+    facts = {"assumed_epsilon": assumed_epsilon, "assumed_delta": assumed_delta, "reason": reason}
+    append_line(site.folder / "disclosure.jsonl", {"ledger": "recovered", **facts})
     return genesis
+
+
+def _is_unused(ledger: Ledger) -> bool:
+    """Whether nothing but a plain genesis was ever written."""
+    entries, _ = ledger.salvage()
+    return all(isinstance(e, Genesis) and e.assumed_epsilon == 0 for e in entries)
 
 
 def _write_genesis(site: Site, genesis: str) -> None:

@@ -7,19 +7,21 @@ only ever added, in a hash chain sealed by the site's key (``chain.py``); what t
 Beside the ledger lies ``ledger.head``: how many entries there were, and a digest of the file. It
 is written after each append, so a ledger that is older than its head was put back, and one of the
 same age that differs was altered: the site refuses both. A process killed between the two writes
-leaves the head one entry behind, which is accepted.
+leaves the head one transaction behind, which is accepted. Whoever puts back both files together is
+seen by the server's witness alone.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import hmac
 import json
 import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from client.chain import Row, next_row, seal_of, verify
@@ -35,6 +37,10 @@ _SCHEMA = (
     "CREATE TRIGGER entries_remain BEFORE DELETE ON entries "
     "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
 )
+
+
+LAST_TRANSACTION = 2
+"""Most entries of one transaction (a plan and its first round): a crash keeps them off the head."""
 
 
 class Book:
@@ -124,6 +130,30 @@ class Ledger:
             raise LedgerError(f"{self.path}: {self._refusal('it has no entry')}")
         return str(row[0])
 
+    def salvage(self) -> tuple[list[Entry], bool]:
+        """Whatever entries can still be read of a ledger that may be refused, and whether it is.
+
+        Never for pricing a run: for beginning another ledger with a charge for this one.
+        """
+        try:
+            return self.read().entries, False
+        except LedgerError:
+            entries: list[Entry] = []
+        with suppress(LedgerError), self._locked(), self._begun() as connection:
+            for (text,) in connection.execute("SELECT text FROM entries ORDER BY sequence"):
+                with suppress(LedgerError):
+                    entries.append(read_entry(text)[0])
+        return entries, True
+
+    def put_aside(self) -> None:
+        """Rename every file of the ledger, so that a new one can begin; none is lost."""
+        stamp = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
+        journal = self.path.with_name(f"{self.path.name}-journal")
+        with self._locked():
+            for path in (self.path, journal, self.head_path, self.key_path):
+                if path.exists():
+                    path.rename(path.with_name(f"{path.name}.before-{stamp}"))
+
     def read(self) -> Book:
         """Every entry, verified.
 
@@ -183,7 +213,7 @@ class Ledger:
             raise LedgerError("it is another ledger than the genesis in site.yaml names")
         if first.split != self.split:
             raise LedgerError(
-                "split_key, test_fraction or validation_fraction in site.yaml are others than "
+                "split_key, a fraction, patient_column or unit_name in site.yaml is another than "
                 "when it was begun, so that patients would change sides"
             )
 
@@ -193,7 +223,7 @@ class Ledger:
         try:
             head = json.loads(self.head_path.read_text(encoding="utf-8"))
             facts = head["entries"], head["digest"], head["file"]
-            sealed = head["seal"] == _seal_head(*facts, key)
+            sealed = hmac.compare_digest(head["seal"], _seal_head(*facts, key))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LedgerError(f"{self.head_path.name} is missing or cannot be read") from error
         count, digest, file = facts
@@ -201,6 +231,8 @@ class Ledger:
             raise LedgerError(f"{self.head_path.name} is not sealed by this site's key")
         if count > len(rows):
             raise LedgerError(f"it has {len(rows)} entries and had {count}: it was put back")
+        if len(rows) > count + LAST_TRANSACTION:
+            raise LedgerError(f"{self.head_path.name} knows {count} entries of {len(rows)}")
         if rows[count - 1].digest != digest:
             raise LedgerError(f"entry {count} is another than it was")
         if count == len(rows) and file != _digest_of_file(connection):
@@ -234,7 +266,7 @@ class Ledger:
         try:
             stream = (self.folder / "ledger.lock").open("a")
         except OSError as error:
-            raise LedgerError(f"{self.folder}: {self._refusal(str(error))}") from error
+            raise LedgerError(f"{self.folder}: {_passing(str(error))}") from error
         with stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
@@ -250,7 +282,19 @@ class Ledger:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
         except (sqlite3.Error, OSError) as error:
-            raise LedgerError(f"{self.path}: {self._refusal(str(error))}") from error
+            passing = isinstance(error, OSError) or any(
+                word in str(error) for word in ("full", "locked", "busy", "unable to open")
+            )
+            text = _passing(str(error)) if passing else self._refusal(str(error))
+            raise LedgerError(f"{self.path}: {text}") from error
+
+
+def _passing(reason: str) -> str:
+    """What to say where the ledger may be sound, and cannot be used now."""
+    return (
+        f"the privacy ledger cannot be read or written now: {reason}. Nothing is trained; free the "
+        "disk, or end the other process, and ask again"
+    )
 
 
 def write_secret(path: Path, text: str) -> None:

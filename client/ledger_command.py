@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from client.budget import spent, spent_adaptively, spent_on_release
+from client.budget import left_of_cap, spent, spent_at_half, spent_on_release
 from client.entries import Commit, Entry, Genesis, Intent, Plan, Release, of_kind
 from client.init import init_ledger, recover_ledger
 from client.site import Site
@@ -28,10 +28,11 @@ The record of what training has cost the patients of a site; SITE is the site's 
   show SITE      every entry, ε after it, and what the site's cap leaves
   verify SITE    exit 0 where the record holds, 1 with the entry that breaks it
   init SITE      make the site's ledger, once; its genesis is written into site.yaml
-  recover SITE --assume-spent EPSILON [--reason TEXT]
-                 begin a new ledger where the old one is lost or refused. EPSILON is charged for
-                 what it held, at half of any δ: give at least the last figure that was stated.
-                 The old files are kept under another name.
+  recover SITE --assume-spent EPSILON [--delta DELTA] [--reason TEXT]
+                 begin a new ledger where the old one is lost or refused. EPSILON at DELTA is
+                 charged for what it held; DELTA is half of the policy's δ unless given, and only
+                 a larger δ can be stated from then on. Give at least the last figure "for a
+                 recovery" that was stated. The old files are kept under another name.
 
   --json         print JSON (show, verify)
 
@@ -109,33 +110,43 @@ def _init(site: Site, rest: list[str], as_json: bool) -> int:  # noqa: ARG001
 
 def _recover(site: Site, rest: list[str], as_json: bool) -> int:  # noqa: ARG001
     options = dict(zip(rest[::2], rest[1::2], strict=False))
-    unknown = set(options) - {"--assume-spent", "--reason"}
+    unknown = set(options) - {"--assume-spent", "--delta", "--reason"}
     if unknown or len(rest) % 2 or "--assume-spent" not in options:
         raise SettingsError(
-            "recover expects --assume-spent EPSILON, and may have --reason TEXT; got "
-            f"{' '.join(rest) or 'nothing'}"
+            "recover expects --assume-spent EPSILON, and may have --delta DELTA and --reason TEXT; "
+            f"got {' '.join(rest) or 'nothing'}"
         )
-    try:
-        assumed = float(options["--assume-spent"])
-    except ValueError:
-        assumed = math.nan
-    if not (math.isfinite(assumed) and assumed > 0):
-        raise SettingsError(
-            f"--assume-spent: expected an ε above 0, got '{options['--assume-spent']}'"
-        )
-    genesis = recover_ledger(site, assumed, options.get("--reason", ""))
+    assumed = _number(options, "--assume-spent", math.inf)
+    policy_delta = site.settings.policy.delta
+    if "--delta" not in options and policy_delta is None:
+        raise SettingsError("--delta must be given: this site's policy has no δ")
+    delta = _number(options, "--delta", 1.0) if "--delta" in options else (policy_delta or 0.0) / 2
+    genesis = recover_ledger(site, assumed, delta, options.get("--reason", ""))
     print(
         f"{site.ledger().path}: a new ledger, with genesis {genesis[:16]}… in site.yaml and "
-        f"ε = {assumed:g} taken as spent"
+        f"ε = {assumed:g} at δ = {delta:g} taken as spent"
     )
     return 0
 
 
+def _number(options: Mapping[str, str], name: str, below: float) -> float:
+    try:
+        value = float(options[name])
+    except ValueError:
+        value = math.nan
+    if not 0 < value < below:
+        limit = "" if below == math.inf else f" and below {below:g}"
+        raise SettingsError(f"{name}: expected a number above 0{limit}, got '{options[name]}'")
+    return value
+
+
 def _rows(entries: Sequence[Entry], times: Sequence[str], site: Site) -> list[dict[str, Any]]:
-    """One a ledger entry; ``epsilon`` is of all up to it, at the δ that goes with it."""
+    """One a ledger entry; ``epsilon`` is of all up to it, ``left`` what the cap leaves then.
+
+    What is left is counted as the next plan will be: by the filter once anything was trained.
+    """
     rows: list[dict[str, Any]] = []
-    cap = site.settings.policy.epsilon_max
-    delta = _delta(entries, site)
+    policy, delta = site.settings.policy, _delta(entries, site)
     after: float | None = None
     for number, (entry, written) in enumerate(zip(entries, times, strict=True), start=1):
         if isinstance(entry, (Genesis, Plan)) and delta is not None:
@@ -150,7 +161,7 @@ def _rows(entries: Sequence[Entry], times: Sequence[str], site: Site) -> list[di
                 "what": _what(entry),
                 "epsilon": after,
                 "delta": delta,
-                "left": None if cap is None or after is None else max(0.0, cap - after),
+                "left": left_of_cap(entries[:number], policy),
             }
         )
     return rows
@@ -158,7 +169,9 @@ def _rows(entries: Sequence[Entry], times: Sequence[str], site: Site) -> list[di
 
 def _what(entry: Entry) -> str:
     if isinstance(entry, Genesis):
-        lost = f"; ε={entry.assumed_epsilon:g} assumed spent" if entry.assumed_epsilon else ""
+        lost = ""
+        if entry.assumed_epsilon:
+            lost = f"; ε={entry.assumed_epsilon:g} at δ={entry.assumed_delta:g} assumed spent"
         return f"ledger of {entry.site}{lost} {entry.reason}".rstrip()
     if isinstance(entry, Plan):
         c = entry.charge
@@ -182,7 +195,8 @@ def _summary(entries: Sequence[Entry], site: Site) -> str:
     lines = [
         f"ε = {life.epsilon:.3f} at δ = {delta:g} for each {plans[0].charge.unit} "
         f"({ADJACENCY}, {life.accountant}{', across plans' if len(plans) > 1 else ''}); "
-        f"{spent_adaptively(entries, delta):.3f} by RDP, which holds for plans chosen on results",
+        f"{spent(entries, delta, 'rdp').epsilon:.3f} by RDP",
+        f"for a recovery: ε = {spent_at_half(entries, delta, 'prv'):.3f} at δ = {delta / 2:g}",
         f"{len(plans)} plans of {sum(p.charge.steps for p in plans)} steps, {taken} taken in "
         f"{len(of_kind(entries, Intent))} rounds, {len(of_kind(entries, Commit))} answers stored",
     ]

@@ -27,6 +27,11 @@ class Policy:
     """The largest C that may be asked for."""
     models: tuple[str, ...] = ()
     """Names of the models that may be trained; an empty list allows every one."""
+    classes: tuple[str, ...] = ()
+    """The public list of classes that may be asked for. Without it, whether a list fits the
+    site's labels can be found out by asking; an empty list allows every one."""
+    train_without_privacy: bool = False
+    """Whether training that no ε bounds is allowed; never beside a ledger."""
     min_count: int = 10
     """Classes with fewer patients in a part are withheld whole from an ``exact`` release."""
     evaluation_epsilon: float | None = None
@@ -46,10 +51,19 @@ class Policy:
         for name in ("min_noise_multiplier", "min_count", "evaluation_releases"):
             if getattr(self, name) < 0:
                 lines.append(f"policy.{name}: expected at least 0, got {getattr(self, name)}")
-        if self.public_patients is not None and self.public_patients < 1:
-            lines.append(f"policy.public_patients: expected at least 1, got {self.public_patients}")
-        if self.delta is None and (self.epsilon_max or self.release_metrics == "noised"):
-            lines.append("policy.delta must be given: an ε means nothing without its δ")
+        patients = self.public_patients
+        if patients is not None and patients < 1:
+            lines.append(f"policy.public_patients: expected at least 1, got {patients}")
+        elif self.delta is not None and patients is not None and self.delta > 1 / (10 * patients):
+            lines.append(
+                f"policy.delta: expected at most 1 / (10 × public_patients) = "
+                f"{1 / (10 * patients):g}, got {self.delta:g}"
+            )
+        if self.epsilon_max is not None or self.release_metrics == "noised":
+            if self.delta is None:
+                lines.append("policy.delta must be given: an ε means nothing without its δ")
+            if patients is None:
+                lines.append("policy.public_patients must be given: δ is held against it")
         if self.release_metrics == "noised" and self.evaluation_epsilon is None:
             lines.append("policy.evaluation_epsilon must be given with release_metrics: noised")
         return lines
@@ -64,11 +78,8 @@ class Policy:
         if self.models and experiment.model.name not in self.models:
             lines.append(f"model '{experiment.model.name}': allowed are {', '.join(self.models)}")
         if not asked.enabled:
-            if self.epsilon_max is not None:
-                lines.append(
-                    "training without privacy: this site has an epsilon_max, and such training "
-                    "has no ε"
-                )
+            if self.epsilon_max is not None or not self.train_without_privacy:
+                lines.append("training without privacy: no ε bounds what it gives")
         else:
             if self.delta is not None and asked.delta is not None and asked.delta > self.delta:
                 lines.append(f"δ={asked.delta:g}: at most {self.delta:g} is allowed")

@@ -25,7 +25,6 @@ def noised_release(site: Site, request: EvaluateRequest, model: nn.Module) -> Hi
         ``None`` where the policy's releases are spent.
     """
     experiment = request.experiment
-    unit = "image" if site.settings.data.patient_column is None else site.settings.data.unit_name
     cohort = Cohort.load(site, experiment, request.part)
     try:
         with site.ledger().transaction() as book:
@@ -34,7 +33,7 @@ def noised_release(site: Site, request: EvaluateRequest, model: nn.Module) -> Hi
                 request.run_id,
                 request.server_round,
                 request.digest,
-                unit,
+                site.own_unit,
                 site.settings.policy,
             )
             book.append(release)

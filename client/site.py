@@ -75,6 +75,42 @@ class Site:
         """All of the site's images for this experiment's task."""
         return read_manifest(self.settings.data, experiment.data, experiment.classes)
 
+    def check(self, experiment: Experiment) -> None:
+        """Refuse to train what the site does not allow.
+
+        Raises:
+            PolicyError: naming what came and what is allowed.
+        """
+        self.check_task(experiment)
+        self.settings.policy.check(experiment)
+        if not experiment.privacy.enabled and self.settings.genesis is not None:
+            raise PolicyError(
+                "training without privacy at a site with a ledger: its ε would bound nothing"
+            )
+
+    def check_task(self, experiment: Experiment) -> None:
+        """Refuse to train or evaluate on labels that the site does not have, as it declares them.
+
+        Decided from ``site.yaml`` alone: an answer that followed from the table would say who has
+        which label.
+
+        Raises:
+            PolicyError: naming what is allowed.
+        """
+        policy, task = self.settings.policy, experiment.data
+        if policy.classes and experiment.classes != policy.classes:
+            raise PolicyError(f"classes: the site allows {', '.join(policy.classes)}")
+        single = self.settings.data.label_separator is None
+        if (
+            policy.release_metrics == "exact"
+            and policy.min_count > 0
+            and (experiment.multi_label is single or (single and task.negative_label is not None))
+        ):
+            raise PolicyError(
+                "multi_label or negative_label differs from the site's own labels: the counts of "
+                "a class that is withheld would follow from the others"
+            )
+
     def rows_of(self, manifest: Manifest, part: Part) -> NDArray[np.int64]:
         """Rows of one part, int64 (m,).
 
@@ -96,25 +132,38 @@ class Site:
             raise PolicyError("policy.public_patients must be given: a public count of patients")
         return count
 
+    @property
+    def own_unit(self) -> str:
+        """What the site's rows can tell apart: what its id column identifies, or the image."""
+        data = self.settings.data
+        return "image" if data.patient_column is None else data.unit_name
+
     def unit(self, experiment: Experiment) -> str:
-        """What one ε is about here: what the id column identifies, or the image.
+        """What one ε is about here.
 
         Raises:
-            PolicyError: where patients are to be protected and none can be told apart.
+            PolicyError: where patients are to be protected and none can be told apart, or images
+                where patients can.
         """
-        if experiment.privacy.unit == "image":
-            return "image"
-        if self.settings.data.patient_column is None:
+        if (experiment.privacy.unit == "image") is not (self.own_unit == "image"):
             raise PolicyError(
-                "privacy=patient needs data.patient_column in this site's site.yaml; without it "
-                "each image would pass for a patient"
+                f"privacy={experiment.privacy.unit} does not fit this site's data.patient_column="
+                f"{self.settings.data.patient_column}: with one the unit is the patient, without "
+                "one it is the image"
             )
-        return self.settings.data.unit_name
+        return self.own_unit
 
     def split_digest(self) -> str:
         """SHA-256 of what places patients in parts; the ledger holds it from its first entry."""
         data = self.settings.data
-        text = f"{data.split_key}\n{data.test_fraction!r}\n{data.validation_fraction!r}"
+        facts = (
+            data.split_key,
+            data.test_fraction,
+            data.validation_fraction,
+            data.patient_column,
+            data.unit_name,
+        )
+        text = "\n".join(map(repr, facts))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def ledger(self) -> Ledger:

@@ -9,7 +9,6 @@ import yaml
 
 from common.config import (
     Experiment,
-    PrivacySettings,
     PrivacyTarget,
     Settings,
     SourceSettings,
@@ -39,8 +38,13 @@ def parse_experiment(text: str) -> Experiment:
     return experiment
 
 
-def check_settings(settings: Settings) -> list[str]:
-    """Return every contradiction between settings, a line each."""
+def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
+    """Return every contradiction between settings, a line each.
+
+    Args:
+        settings: a simulation's or a server's.
+        has_data: whether the sites' half of the data settings is here too; a server has none.
+    """
     problems = check_sizes(settings)
     problems += check_positive({"evaluate_every": settings.evaluate_every})
     if settings.seed < 0:
@@ -49,7 +53,26 @@ def check_settings(settings: Settings) -> list[str]:
         problems.append(f"quorum: expected at least 1, got {settings.quorum}")
     if settings.engine.workers is not None and settings.engine.workers < 1:
         problems.append(f"engine.workers: expected at least 1, got {settings.engine.workers}")
-    data = settings.data
+    if settings.deadline_seconds <= 0:
+        problems.append(f"deadline_seconds: expected above 0, got {settings.deadline_seconds}")
+    if has_data:
+        problems += _check_data(settings)
+    elif settings.data.classes is None:
+        problems.append(
+            "data.classes must be given: a server holds no data to derive them from; a public, "
+            "ordered list, as data.classes=[benign,malignant]"
+        )
+    problems += (
+        check_task(settings.data)
+        + check_privacy(settings.privacy)
+        + check_strategy(settings.strategy)
+    )
+    return problems
+
+
+def _check_data(settings: Settings) -> list[str]:
+    """What only a simulation has: the sites' half of the data settings."""
+    data, problems = settings.data, []
     if data.layout == "table" and data.root is None:
         problems.append("data.root must be given: the folder that holds the table")
     if settings.privacy.unit == "patient" and data.patient_column is None:
@@ -62,14 +85,7 @@ def check_settings(settings: Settings) -> list[str]:
             f"privacy=image protects one image, but data.patient_column={data.patient_column} "
             "tells patients apart: use privacy=patient, or data.patient_column=null"
         )
-    problems += (
-        check_source(data)
-        + check_task(data)
-        + check_privacy(settings.privacy)
-        + check_site_policy(settings.privacy)
-        + check_strategy(settings.strategy)
-    )
-    return problems
+    return problems + check_source(data)
 
 
 def check_experiment(experiment: Experiment) -> list[str]:
@@ -170,26 +186,4 @@ def check_privacy(privacy: PrivacyTarget) -> list[str]:
         problems.append(f"privacy.max_grad_norm: expected above 0, got {privacy.max_grad_norm}")
     if privacy.sample_rate is not None and not 0 < privacy.sample_rate <= 1:
         problems.append(f"privacy.sample_rate: expected in (0, 1], got {privacy.sample_rate}")
-    return problems
-
-
-def check_site_policy(privacy: PrivacySettings) -> list[str]:
-    """What a simulation would write into each site's policy."""
-    problems = []
-    for name in ("epsilon_max", "evaluation_epsilon"):
-        value = getattr(privacy, name)
-        if value is not None and value <= 0:
-            problems.append(f"privacy.{name}: expected above 0, got {value}")
-    if privacy.min_count < 0:
-        problems.append(f"privacy.min_count: expected at least 0, got {privacy.min_count}")
-    if privacy.release_metrics == "noised" and None in (privacy.evaluation_epsilon, privacy.delta):
-        problems.append(
-            "privacy.release_metrics=noised needs privacy.evaluation_epsilon (of one release, for "
-            "each test patient) and privacy.delta"
-        )
-    if privacy.epsilon_max is not None and not privacy.enabled:
-        problems.append(
-            f"privacy=none with privacy.epsilon_max={privacy.epsilon_max}: a site with a cap "
-            "refuses training that has no ε"
-        )
     return problems

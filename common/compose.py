@@ -30,8 +30,12 @@ from common.schema import build, mutable_twin, suggest
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
-def load_settings(overrides: Sequence[str]) -> Settings:
+def load_settings(overrides: Sequence[str], *, has_data: bool = True) -> Settings:
     """Compose the settings of one run.
+
+    Args:
+        overrides: ``key=value`` words, by Hydra's grammar.
+        has_data: whether the run's data lie on this machine; a server's do not.
 
     Raises:
         SettingsError: naming every unknown key and choice, or every wrong value, together.
@@ -45,7 +49,7 @@ def load_settings(overrides: Sequence[str]) -> Settings:
     values = _compose([*_experiment_of_the_data(parsed), *given])
     for override in free:
         _set(values, override)
-    return settings_from_plain(values)
+    return settings_from_plain(values, has_data=has_data)
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -60,10 +64,10 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for job in itertools.product(*axes)]
 
 
-def settings_from_plain(values: object) -> Settings:
+def settings_from_plain(values: object, *, has_data: bool = True) -> Settings:
     """Build and check settings from plain values, such as a run's own ``config.yaml``."""
     settings = build(Settings, values)
-    problems = check_settings(settings)
+    problems = check_settings(settings, has_data=has_data)
     if problems:
         raise SettingsError(problems)
     return settings

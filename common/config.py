@@ -17,7 +17,7 @@ from typing import Literal
 import yaml
 
 from common.errors import SettingsError
-from common.schema import to_plain
+from common.schema import narrow, to_plain
 
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SITE_NAME_RULE = "at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
@@ -199,7 +199,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a simulation on one machine can be told."""
+    """Everything that a simulation on one machine, or a server, can be told."""
 
     experiment: str = "phantom"
     seed: int = 0
@@ -213,6 +213,8 @@ class Settings:
     """Rounds between two evaluations on the validation part."""
     quorum: int | None = None
     """Least number of answers for a round to be applied; ``None`` means more than half."""
+    deadline_seconds: float = 600.0
+    """Seconds a server waits for the sites' answers in a round; a simulation waits for all."""
     output_dir: str | None = None
     ledger_dir: str | None = None
     partition: Literal["natural"] = "natural"
@@ -221,3 +223,21 @@ class Settings:
     strategy: StrategySettings = field(default_factory=StrategySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+
+    def shared(self, task: TaskSettings) -> Experiment:
+        """The part that every site must agree on.
+
+        Args:
+            task: the data's half of it, with its classes set.
+        """
+        return Experiment(
+            name=self.experiment,
+            seed=self.seed,
+            rounds=self.rounds,
+            local_steps=self.local_steps,
+            threads=self.threads,
+            data=task,
+            model=self.model,
+            strategy=self.strategy,
+            privacy=narrow(PrivacyTarget, self.privacy),
+        )

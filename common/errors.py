@@ -13,6 +13,7 @@
     │   └── LedgerError            the privacy ledger cannot be read or written
     ├── CheckpointError            a checkpoint or model file is missing, damaged or foreign
     ├── JoinError                  a site cannot join the run, so nothing was trained
+    ├── ProcessError               a process that is needed did not start, or ended (exit code 3)
     └── IncompleteRunError         the run ended before all its rounds were applied (exit code 3)
 
 A message says what was expected, what came, and what to do. It may name files: it is for the
@@ -108,6 +109,13 @@ class JoinError(FedroundsError):
     """A site cannot join the run; nothing was trained."""
 
     code = "join"
+
+
+class ProcessError(FedroundsError):
+    """A process that is needed did not start, or ended."""
+
+    code = "process"
+    exit_code = 3
 
 
 class IncompleteRunError(FedroundsError):

@@ -24,7 +24,14 @@ from common.errors import MessageError, ModelError, RefusalError, wire_codes
 from common.histograms import Histograms
 from common.metrics import Counts
 from common.parameters import Arrays, from_record, to_record
-from common.statement import PrivacyStatement, pack_ledger, unpack_ledger
+from common.statement import (
+    PrivacyStatement,
+    ReleaseStatement,
+    pack_ledger,
+    pack_statement,
+    unpack_ledger,
+    unpack_statement,
+)
 from common.wire import to_bytes
 
 MAX_WEIGHT = 10_000_000
@@ -207,6 +214,8 @@ class EvaluateAnswer(Answer):
     histograms: Histograms | None = None
     """Noised, on the test patients' own budget."""
     chain: bytes = b""
+    release: ReleaseStatement | None = None
+    """What noised counts have cost; with ``histograms`` alone."""
 
     def pack(self) -> RecordDict:
         content = super().pack()
@@ -214,6 +223,7 @@ class EvaluateAnswer(Answer):
             content["counts"] = to_record(self.counts.to_arrays())
         if self.histograms is not None:
             content["histograms"] = to_record(self.histograms.to_arrays())
+        pack_statement(content, "release", self.release)
         pack_ledger(content, self.privacy, self.chain)
         return content
 
@@ -230,8 +240,16 @@ class EvaluateAnswer(Answer):
             arrays = _read(content.array_records["histograms"])
             histograms = Histograms.from_arrays(arrays, num_classes)
         statement, chain = unpack_ledger(content)
+        release = unpack_statement(content, "release", ReleaseStatement)
         return EvaluateAnswer(
-            head.site, head.run_id, head.server_round, counts, statement, histograms, chain
+            head.site,
+            head.run_id,
+            head.server_round,
+            counts,
+            statement,
+            histograms,
+            chain,
+            release,
         )
 
 

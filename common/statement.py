@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from flwr.app import ConfigRecord, RecordDict
 
@@ -23,8 +23,12 @@ class PrivacyStatement:
     """This run's whole plan alone."""
     epsilon: float
     """Everything that the ledger holds, over its life."""
-    epsilon_adaptive: float
-    """The same by RDP: it holds even where later plans were chosen on earlier results."""
+    epsilon_rdp: float
+    """The same by the sum of Rényi divergences."""
+    epsilon_recovery: float
+    """The same at half of δ: what a ledger that is lost has to be recovered with."""
+    epsilon_max: float
+    """The site's cap, which holds even where plans were chosen on results; 0 where it has none."""
     composition: str
     """``one plan``, or ``across plans`` where ``epsilon`` takes them as fixed beforehand."""
     delta: float
@@ -42,10 +46,25 @@ class PrivacyStatement:
 _KINDS: dict[str, tuple[type, ...]] = {"float": (float, int), "int": (int,), "str": (str,)}
 
 
+@dataclass(frozen=True)
+class ReleaseStatement:
+    """What noised counts have cost each patient of the test part, over the ledger's life."""
+
+    epsilon: float
+    delta: float
+    unit: str
+    adjacency: str
+    accountant: str
+    noise_multiplier: float
+    releases: int
+
+
+S = TypeVar("S", PrivacyStatement, ReleaseStatement)
+
+
 def pack_ledger(content: RecordDict, statement: PrivacyStatement | None, chain: bytes) -> None:
     """Add what a ledger says to an answer's content."""
-    if statement is not None:
-        content["privacy"] = ConfigRecord(dict(vars(statement)))
+    pack_statement(content, "privacy", statement)
     if chain:
         content["ledger"] = ConfigRecord({"chain": chain})
 
@@ -65,19 +84,32 @@ def unpack_ledger(content: RecordDict) -> tuple[PrivacyStatement | None, bytes]:
         or len(chain) > HASH_BYTES * MAX_ENTRIES
     ):
         raise MessageError("ledger: expected a chain of SHA-256 hashes")
-    return _unpack_statement(content), chain
+    return unpack_statement(content, "privacy", PrivacyStatement), chain
 
 
-def _unpack_statement(content: RecordDict) -> PrivacyStatement | None:
-    record = content.config_records.get("privacy")
+def pack_statement(
+    content: RecordDict, key: str, statement: PrivacyStatement | ReleaseStatement | None
+) -> None:
+    """Add a statement to an answer's content, under its own record."""
+    if statement is not None:
+        content[key] = ConfigRecord(dict(vars(statement)))
+
+
+def unpack_statement(content: RecordDict, key: str, kind: type[S]) -> S | None:
+    """Read a statement, where there is one.
+
+    Raises:
+        MessageError: where a field is missing, of another type, negative or not finite.
+    """
+    record = content.config_records.get(key)
     if record is None:
         return None
     values: dict[str, Any] = {}
-    for field in fields(PrivacyStatement):
+    for field in fields(kind):
         value = record.get(field.name)
         if not isinstance(value, _KINDS[str(field.type)]) or isinstance(value, bool):
-            raise MessageError(f"privacy: expected '{field.name}', a {field.type}")
+            raise MessageError(f"{key}: expected '{field.name}', a {field.type}")
         if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
-            raise MessageError(f"privacy: '{field.name}' is negative or not finite")
+            raise MessageError(f"{key}: '{field.name}' is negative or not finite")
         values[field.name] = value
-    return PrivacyStatement(**values)
+    return kind(**values)

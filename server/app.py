@@ -1,14 +1,15 @@
-"""The ServerApp, thin: a job from the run's configuration, the loop, and the result."""
+"""The ServerApp, thin: a job, the loop, and the result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from common.checks import parse_experiment
+from server.deploy.delivery import attentive
+from server.deploy.events import Events
+from server.deploy.jobfile import job_file, read_job
 from server.job import Job, Outcome
 from server.results import write_outcome
 from server.rounds import run_rounds
@@ -29,15 +30,18 @@ app = ServerApp()
 
 
 @app.main()
-def main(grid: Grid, context: Context) -> None:
-    """A ServerApp for real processes: everything it needs stands in the run's configuration."""
-    config = context.run_config
-    job = Job(
-        experiment=parse_experiment(str(config["experiment-yaml"])),
-        run_id=str(config["run-id"]),
-        num_sites=int(config["num-sites"]),
-        output_dir=Path(str(config["output-dir"])),
-        resume=bool(config.get("resume", False)),
-    )
-    job.output_dir.mkdir(parents=True, exist_ok=True)
-    write_outcome(job, run_rounds(grid, job))
+def main(grid: Grid, context: Context) -> None:  # noqa: ARG001
+    """A ServerApp for real processes: its job is the file that the environment names.
+
+    Flower 1.41 ends a run as ``completed`` whatever happened in it, and keeps what is printed to
+    itself, so how it ended is written to the run's events as well.
+    """
+    path = job_file()
+    events = Events(path.parent)
+    try:
+        job = read_job(path, events)
+        write_outcome(job, run_rounds(attentive(grid), job))
+    except BaseException as error:
+        events.ended(error)
+        raise
+    events.ended(None)

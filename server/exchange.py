@@ -8,12 +8,21 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from flwr.app import Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.errors import IncompleteRunError, MessageError, RefusalError
 from common.messages import Answer, Description, Request, payload_bytes
 
 A = TypeVar("A", bound=Answer)
+
+NO_ANSWER = {
+    ErrorCode.NODE_UNAVAILABLE: "no answer (the node is gone)",
+    ErrorCode.MESSAGE_UNAVAILABLE: "no answer in time",
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: "no answer in time",
+    ErrorCode.INVALID_FAB: "no answer (the site refused the bundle)",
+}
+"""What Flower's own errors mean; its texts may hold what a site should keep to itself."""
 
 
 @dataclass(frozen=True)
@@ -36,30 +45,50 @@ class Exchange:
     """Sends to named sites and counts the payload."""
 
     grid: Grid
+    deadline_seconds: float | None = None
+    """How long to wait for answers; messages not yet fetched by then are never delivered."""
+    registered: Mapping[int, str] | None = None
+    """Node id to the site that it was registered as, where keys prove it."""
     nodes: dict[str, int] = field(default_factory=dict)
     """Site name to Flower's node id."""
+    dropped: list[str] = field(default_factory=list)
+    """Answers that were not counted, a line each."""
     bytes_down: int = 0
     bytes_up: int = 0
 
     def meet(self, request: Request, num_sites: int, wait_seconds: float) -> Replies[Description]:
         """Wait for the nodes, and ask each who it is.
 
+        A site may take as long to answer as a node may take to come: a person may have to agree.
+
         Raises:
             IncompleteRunError: where fewer than ``num_sites`` nodes came in time.
             MessageError: where two nodes claim one name.
         """
         node_ids = self._wait_for_nodes(num_sites, wait_seconds)
-        anonymous = {f"node {node_id}": node_id for node_id in node_ids}
+        known = self.registered or {}
+        anonymous = {known.get(node_id, f"node {node_id}"): node_id for node_id in node_ids}
+        patience = self.deadline_seconds and max(self.deadline_seconds, wait_seconds)
         replies = self._send(
-            anonymous, "query", dict.fromkeys(anonymous, request), Description.unpack
+            anonymous, "query", dict.fromkeys(anonymous, request), Description.unpack, patience
         )
+        refused = dict(replies.refused)
+        described = {}
         for node, description in replies.answers.items():
+            if self.registered is not None and description.site != node:
+                refused[node] = f"answered in the name of '{description.site}'"
+                continue
             if description.site in self.nodes:
                 raise MessageError(f"two nodes call themselves '{description.site}'")
             self.nodes[description.site] = anonymous[node]
-        described = {d.site: d for d in replies.answers.values()}
+            described[description.site] = description
         self.nodes = dict(sorted(self.nodes.items()))
-        return Replies(dict(sorted(described.items())), replies.refused)
+        return Replies(dict(sorted(described.items())), refused)
+
+    def take_dropped(self) -> list[str]:
+        """The answers that were dropped since the last call."""
+        lines, self.dropped = self.dropped, []
+        return lines
 
     def ask(
         self, kind: str, requests: Mapping[str, Request], unpack: Callable[[RecordDict], A]
@@ -72,7 +101,7 @@ class Exchange:
             unpack: reads an answer, raising ``MessageError`` for one that cannot count.
         """
         nodes = {site: self.nodes[site] for site in requests}
-        replies = self._send(nodes, kind, requests, unpack)
+        replies = self._send(nodes, kind, requests, unpack, self.deadline_seconds)
         accepted: dict[str, A] = {}
         refused = dict(replies.refused)
         for site, answer in sorted(replies.answers.items()):
@@ -88,24 +117,38 @@ class Exchange:
         kind: str,
         requests: Mapping[str, Request],
         unpack: Callable[[RecordDict], A],
+        patience: float | None,
     ) -> Replies[A]:
-        messages = []
+        """Send, and sort what comes back within ``patience`` seconds.
+
+        A message lives as long: a site that is away does not find it, and train for nobody, when
+        it comes back. Flower answers for a node that is gone with an error of its own node id, so
+        that an answer's sender is found by the message that it replies to.
+        """
+        messages: dict[str, Message] = {}
         for name, request in requests.items():
             content = request.pack()
             self.bytes_down += payload_bytes(content)
-            group = str(request.server_round)
-            messages.append(
-                Message(content, dst_node_id=nodes[name], message_type=kind, group_id=group)
+            messages[name] = Message(
+                content,
+                dst_node_id=nodes[name],
+                message_type=kind,
+                group_id=str(request.server_round),
+                ttl=patience,
             )
-        names = {node_id: name for name, node_id in nodes.items()}
         answers: dict[str, A] = {}
-        refused, declined = dict.fromkeys(nodes, "no answer"), {}
-        for reply in self.grid.send_and_receive(messages):
-            name = names.get(reply.metadata.src_node_id, "")
-            if name not in refused:
-                continue  # a second answer, or nobody's
+        refused, declined = dict.fromkeys(nodes, "no answer in time"), {}
+        heard = set()
+        replies = self.grid.send_and_receive(list(messages.values()), timeout=patience)
+        asked = {message.metadata.message_id: name for name, message in messages.items()}
+        for reply in replies:
+            name = asked.get(reply.metadata.reply_to_message_id, "")
+            if not name or name in heard:
+                self._drop(reply, "a second one" if name else "to nothing that was asked")
+                continue
+            heard.add(name)
             if not reply.has_content():
-                refused[name] = "no answer (the node failed)"
+                refused[name] = NO_ANSWER.get(reply.error.code, "no answer (the node failed)")
                 continue
             self.bytes_up += payload_bytes(reply.content)
             try:
@@ -117,16 +160,31 @@ class Exchange:
                     declined[name] = error.refused
         return Replies(answers, refused, declined)
 
+    def _drop(self, reply: Message, what: str) -> None:
+        """Note an answer that is not counted, by the name that its node is known under."""
+        sender = reply.metadata.src_node_id
+        names = {node_id: site for site, node_id in self.nodes.items()}
+        self.dropped.append(f"{names.get(sender, f'node {sender}')}: {what}")
+
     def _wait_for_nodes(self, num_sites: int, wait_seconds: float) -> list[int]:
         """Flower may start a ServerApp before its nodes have registered."""
         deadline = time.monotonic() + wait_seconds
-        while len(node_ids := sorted(self.grid.get_node_ids())) < num_sites:
+        while len(node_ids := self._present()) < num_sites:
             if time.monotonic() > deadline:
                 raise IncompleteRunError(
                     f"expected {num_sites} sites within {wait_seconds:.0f} s, {len(node_ids)} came"
+                    f"{self._missing(node_ids)}"
                 )
             time.sleep(0.2)
         return node_ids
+
+    def _missing(self, node_ids: list[int]) -> str:
+        absent = sorted(s for n, s in (self.registered or {}).items() if n not in node_ids)
+        return f"; missing: {', '.join(absent)}" if absent else ""
+
+    def _present(self) -> list[int]:
+        node_ids = sorted(self.grid.get_node_ids())
+        return [n for n in node_ids if self.registered is None or n in self.registered]
 
 
 def _of_request(answer: A, request: Request) -> A:

@@ -11,7 +11,7 @@ from common.config import Experiment
 from common.histograms import Histograms
 from common.messages import Description
 from common.metrics import Counts
-from common.statement import PrivacyStatement
+from common.statement import PrivacyStatement, ReleaseStatement
 from server.strategies import Models
 
 
@@ -48,6 +48,9 @@ class Job:
         wait_seconds: how long to wait for the nodes.
         progress: is told of each step.
         witness: file that remembers each site's ledger; by default in ``output_dir``.
+        deadline_seconds: how long to wait for answers in one exchange; ``None`` waits for all.
+        registered: node id to the site whose key it proved to have; ``None`` takes every node's
+            word for its name, as a simulation can.
     """
 
     experiment: Experiment
@@ -60,6 +63,8 @@ class Job:
     wait_seconds: float = 120.0
     progress: Progress = field(default_factory=Silent)
     witness: Path | None = None
+    deadline_seconds: float | None = None
+    registered: Mapping[int, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Outcome:
         test_counts: model name to site name to counts on the site's test patients.
         test_histograms: the same of the sites that release noised ones.
         statements: what each site's ledger says; empty without privacy.
+        releases: what noised counts have cost the test patients of a site.
         evaluate_only: sites that did not train to the end, to the round from which and why.
         rounds_applied: how many of the planned rounds were.
         incomplete: what a complete run would have had and this one lacks, a line each.
@@ -85,6 +91,7 @@ class Outcome:
     test_counts: Mapping[str, Mapping[str, Counts]]
     test_histograms: Mapping[str, Mapping[str, Histograms]]
     statements: Mapping[str, PrivacyStatement]
+    releases: Mapping[str, ReleaseStatement]
     evaluate_only: Mapping[str, tuple[int, str]]
     rounds_applied: int
     incomplete: tuple[str, ...]

@@ -9,11 +9,10 @@ from functools import reduce
 from importlib.metadata import version
 from typing import Any
 
-from common.histograms import histogram_figures
-
 from common.checkpoint import write_json, write_tensors
 from common.data.transforms import MEAN, STD
 from common.errors import IncompleteRunError
+from common.histograms import histogram_figures
 from common.metrics import figures
 from common.parameters import count_parameters
 from common.schema import to_plain
@@ -57,6 +56,9 @@ def build_result(
                 **site_facts.get(site, {}),
                 "privacy": _privacy(outcome, site),
                 "evaluate_only": _evaluate_only(outcome, site),
+                "test_privacy": to_plain(outcome.releases[site])
+                if site in outcome.releases
+                else None,
                 **(shared or by_model[site])["sites"].get(site, NOTHING_RELEASED),
             }
             for site in outcome.descriptions

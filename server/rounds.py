@@ -22,6 +22,7 @@ from common.data.split import Part
 from common.errors import IncompleteRunError, JoinError, MessageError, ModelError
 from common.histograms import Histograms
 from common.messages import (
+    Answer,
     Description,
     EvaluateAnswer,
     EvaluateRequest,
@@ -31,7 +32,7 @@ from common.messages import (
 )
 from common.metrics import Counts, figures
 from common.parameters import Arrays, check_arrays
-from common.statement import PrivacyStatement
+from common.statement import PrivacyStatement, ReleaseStatement
 from server.exchange import Exchange, Replies
 from server.job import Job, Outcome
 from server.state import RunState, commit
@@ -56,7 +57,8 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         CheckpointError: where a run to resume is damaged or another experiment's.
     """
     started = time.monotonic()
-    exchange, witness = Exchange(grid), Witness(job.witness or job.output_dir / "witness.json")
+    exchange = Exchange(grid, job.deadline_seconds, job.registered)
+    witness = Witness(job.witness or job.output_dir / "witness.json")
     descriptions = _meet(exchange, job, witness)
     job.progress.described(descriptions)
 
@@ -87,6 +89,7 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         test_counts=final.counts,
         test_histograms=final.histograms,
         statements=final.statements,
+        releases=final.releases,
         evaluate_only=state.evaluate_only,
         rounds_applied=state.rounds_applied,
         incomplete=tuple(_lacking(job, state, list(exchange.nodes)) + final.unscored),
@@ -142,6 +145,7 @@ def _one_round(
         "applied": applied,
         "answered": list(replies.answers),
         "refused": dict(replies.refused),
+        "dropped": exchange.take_dropped(),
         "evaluate_only": {site: why for site, (_, why) in state.evaluate_only.items()},
         "validation": None,
     }
@@ -170,18 +174,32 @@ def _without(state: RunState, declined: Mapping[str, str], number: int) -> RunSt
 
 def _witnessed(replies: Replies[A], job: Job, witness: Witness) -> Replies[A]:
     """Leave out each answer whose ledger is older than, or another than, the one seen."""
-    if not job.experiment.privacy.enabled:
-        return replies
     answers, refused = dict(replies.answers), dict(replies.refused)
     for site, answer in replies.answers.items():
+        if not answer.chain and not _needs_ledger(answer, job):
+            continue
         try:
-            fresh = None if isinstance(answer, TrainAnswer) else answer.privacy
-            witness.check(site, answer.chain, fresh)
+            witness.observe(site, answer.chain, _fresh_statement(answer))
         except MessageError as error:
             refused[site] = str(error)
             del answers[site]
     witness.save()
     return Replies(answers, refused, replies.declined)
+
+
+def _needs_ledger(answer: Answer, job: Job) -> bool:
+    """Whether an answer must show its ledger: under privacy, unless the site will not train."""
+    declines = isinstance(answer, Description) and bool(answer.evaluate_only)
+    return job.experiment.privacy.enabled and not declines
+
+
+def _fresh_statement(answer: Description | TrainAnswer | EvaluateAnswer) -> PrivacyStatement | None:
+    """The statement of an answer that was made just now; stored ones may be sent again later."""
+    if isinstance(answer, TrainAnswer):
+        return None
+    if isinstance(answer, EvaluateAnswer) and answer.histograms is not None:
+        return None
+    return answer.privacy
 
 
 def _train_answer(content: RecordDict, expected: Arrays) -> TrainAnswer:
@@ -252,6 +270,7 @@ class _Final:
     counts: dict[str, dict[str, Counts]] = field(default_factory=dict)
     histograms: dict[str, dict[str, Histograms]] = field(default_factory=dict)
     statements: dict[str, PrivacyStatement] = field(default_factory=dict)
+    releases: dict[str, ReleaseStatement] = field(default_factory=dict)
     unscored: list[str] = field(default_factory=list)
 
 
@@ -268,6 +287,8 @@ def _final_evaluation(exchange: Exchange, job: Job, state: RunState, witness: Wi
                 final.histograms.setdefault(name, {})[site] = answer.histograms
             if answer.privacy is not None:
                 final.statements[site] = answer.privacy
+            if answer.release is not None:
+                final.releases[site] = answer.release
         final.unscored += [
             f"{site} did not score the model '{name}': {why}"
             for site, why in replies.refused.items()

@@ -23,7 +23,7 @@ class Seen:
     chain: str
     """Hexadecimal; the hashes of all entries."""
     epsilon: float = 0.0
-    """The largest ε that the site ever stated."""
+    """The largest ε for a recovery that the site ever stated, at half of its δ."""
 
 
 class Witness:
@@ -43,7 +43,7 @@ class Witness:
             except TypeError as error:
                 raise CheckpointError(f"{path}: expected a server's witness of ledgers") from error
 
-    def check(self, site: str, chain: bytes, statement: PrivacyStatement | None) -> None:
+    def observe(self, site: str, chain: bytes, statement: PrivacyStatement | None) -> None:
         """Compare a site's chain with the newest seen, and remember the longer.
 
         A stored answer, sent again, carries the chain as it then was: the shorter must open the
@@ -52,6 +52,8 @@ class Witness:
         Raises:
             MessageError: where the ledger is older than it was, or another; nothing is remembered.
         """
+        if not chain:
+            raise MessageError("it shows no ledger")
         seen = self._seen.get(site)
         entries = len(chain) // HASH_BYTES
         before = b"" if seen is None else bytes.fromhex(seen.chain)
@@ -72,7 +74,7 @@ class Witness:
             longer.hex(),
             max(
                 0.0 if seen is None else seen.epsilon,
-                0.0 if statement is None else statement.epsilon,
+                0.0 if statement is None else statement.epsilon_recovery,
             ),
         )
 
@@ -90,5 +92,5 @@ def _check_recovery(statement: PrivacyStatement, seen: Seen) -> None:
     if statement.assumed_epsilon < seen.epsilon:
         raise MessageError(
             f"its ledger was recovered with an assumed ε of {statement.assumed_epsilon:g}, and "
-            f"had stated {seen.epsilon:.3f}: recover it again with at least that"
+            f"had stated {seen.epsilon:.3f} for a recovery: recover it again with at least that"
         )

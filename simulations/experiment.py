@@ -18,15 +18,15 @@ from rich.console import Console
 from common.checkpoint import write_json
 from common.config import Settings
 from common.errors import FedroundsError, IncompleteRunError, JoinError
+from common.flower import quiet_environment
 from common.schema import to_plain
+from common.start import Run
 from server.app import build_server_app
 from server.job import Job, Outcome
 from server.results import build_result, write_model
 from simulations.console import ConsoleProgress, print_result, privacy_line
-from simulations.flower import quiet_environment
 from simulations.report.page import write_report
 from simulations.sites import Cohorts, prepare_cohorts, write_site_folders
-from simulations.start import Run
 
 
 def simulate(run: Run, console: Console) -> dict[str, Any]:

@@ -7,7 +7,6 @@ the same protobuf bytes that a deployed Flower would send.
 
 from __future__ import annotations
 
-import os
 import uuid
 
 from flwr.app import Context, Message, RecordDict
@@ -16,20 +15,6 @@ from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.supercore.task_identity import TaskIdentity
 
 SERVER_NODE = 1
-
-ENVIRONMENT = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""Nothing that Flower or Ray starts may call home."""
-
-
-def quiet_environment() -> None:
-    """Set :data:`ENVIRONMENT` where the user has not set it otherwise."""
-    for key, value in ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
 
 
 def become_server(run_id: int = 1) -> None:

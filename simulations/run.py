@@ -12,7 +12,7 @@ from rich.console import Console
 
 from common.compose import group_choices, load_settings
 from common.errors import SettingsError
-from simulations.start import new_run, resumed_run
+from common.start import new_run, resumed_run
 
 HELP = """\
 usage: fedrounds simulate [-m] [--resume RUN] [--json] [KEY=VALUE …]

@@ -18,7 +18,6 @@ from common.config import (
     SITE_NAME_RULE,
     Experiment,
     PrivacySettings,
-    PrivacyTarget,
     Settings,
     SourceSettings,
     TaskSettings,
@@ -125,17 +124,7 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
     sources = find_sources(source)
     classes = data.classes or _derived(sources, data)
     task = narrow(TaskSettings, data, classes=classes, multi_label=is_multi_label(source, data))
-    experiment = Experiment(
-        name=settings.experiment,
-        seed=settings.seed,
-        rounds=settings.rounds,
-        local_steps=settings.local_steps,
-        threads=settings.threads,
-        data=task,
-        model=settings.model,
-        strategy=settings.strategy,
-        privacy=narrow(PrivacyTarget, settings.privacy),
-    )
+    experiment = settings.shared(task)
     MODELS.get(settings.model.name)
     STRATEGIES.get(settings.strategy.name)
     public = settings.privacy.public_patients
@@ -152,6 +141,7 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
         public is None,
         settings.privacy.release_metrics,
     )
+    _check_policies(cohorts)
     _check_pool(cohorts)
     return cohorts
 
@@ -226,6 +216,7 @@ def _site(
         delta=privacy.delta if privacy.epsilon_max or privacy.evaluation_epsilon else None,
         min_count=privacy.min_count,
         evaluation_epsilon=privacy.evaluation_epsilon,
+        train_without_privacy=True,
     )
     ledger = str(Path(ledger_dir).resolve() / name) if ledger_dir else None
     return SimulatedSite(SiteSettings(name, source, policy, ledger), manifest, parts)
@@ -246,6 +237,13 @@ def _check_public(public: int | Mapping[str, int] | None, names: Sequence[str]) 
     ]
     if problems:
         raise SettingsError(problems)
+
+
+def _check_policies(cohorts: Cohorts) -> None:
+    """What the sites' policies hold against themselves, in the simulation's words."""
+    lines = {line for site in cohorts.sites for line in site.settings.policy.problems()}
+    if lines:
+        raise SettingsError(sorted(line.replace("policy.", "privacy.") for line in lines))
 
 
 def _check_pool(cohorts: Cohorts) -> None:

@@ -18,19 +18,29 @@ from numpy.typing import NDArray
 
 from common.errors import PrivacyError
 
+KEY_BYTES = 2**36
+"""Bytes of one key: ChaCha20 counts 2³² blocks of 64 bytes, and none may come twice."""
+
 
 class SecretStream:
     """A ChaCha20 keystream (RFC 8439) as uniform and normal numbers, in float64."""
 
     def __init__(self) -> None:
+        self._process = os.getpid()
+        self._draw_key()
+
+    def _draw_key(self) -> None:
         nonce = bytes(4) + os.urandom(12)  # the block counter starts at 0
         self._keystream = Cipher(ChaCha20(os.urandom(32), nonce), mode=None).encryptor()
-        self._process = os.getpid()
+        self._left = KEY_BYTES
 
     def uniform(self, count: int) -> NDArray[np.float64]:
         """``count`` numbers in [0, 1) on a grid of 2⁻⁵³."""
         if os.getpid() != self._process:
             raise PrivacyError("a stream of noise crossed a fork; make one in the child")
+        self._left -= 8 * count
+        if self._left < 0:
+            self._draw_key()
         words = np.frombuffer(self._keystream.update(bytes(8 * count)), dtype="<u8")
         return np.asarray((words >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 

@@ -3,46 +3,50 @@
 **Contract.** The mechanism is the Poisson-subsampled Gaussian: each step takes each unit with
 probability q, adds noise of standard deviation σ × C to a sum in which one unit counts for at most
 C. Neighbouring data sets differ by adding or removing one unit. ε depends on (q, σ, steps) and δ
-alone; it never depends on the machine's load, and never decreases when a step is added.
+alone; it never depends on the machine's load, and never falls when a step is added.
 
-PRV (Gopi, Lee and Wutschitz 2021, https://arxiv.org/abs/2106.02848) is the accountant. Where the
-history holds more than :data:`MAX_SEGMENTS` distinct (q, σ), or PRV's numerics fail on it, RDP
-(Mironov 2017) takes over by a rule of the history, and the result says so. Opacus's GDP is
-asymptotic, and under-reports: it is not offered.
+PRV (``prv.py``) is the accountant, and RDP (``rdp.py``) takes over where :func:`~prv.grid_of`
+refuses the history; the result says which it was. That ε never falls rests on three things:
+
+1. what the rule weighs only grows with the steps, so no longer history returns to PRV;
+2. PRV's figure is never taken above RDP's, so the change to RDP is never a step down;
+3. below twice PRV's error the figure would be the grid's, not the history's: it is not reported.
+
+What is left is the grid's rounding, below a hundredth of PRV's error (see ``prv.MESH_STEPS``).
+Opacus's GDP is asymptotic, and under-reports: it is not offered.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-import numpy as np
-from opacus.accountants import PRVAccountant, RDPAccountant
-
 from common.errors import PrivacyError
+from common.privacy.history import History, Segment, merge
+from common.privacy.prv import PRV_ERROR, grid_of, prv_epsilon
+from common.privacy.rdp import ORDERS, rdp_epsilon, rdp_epsilon_at
+
+__all__ = [
+    "ADJACENCY",
+    "Accountant",
+    "Segment",
+    "Spent",
+    "epsilon",
+    "filter_epsilon",
+    "filter_order",
+    "merge",
+    "plan_noise_multiplier",
+]
 
 Accountant = Literal["prv", "rdp"]
 
 ADJACENCY = "add-or-remove-one"
-MAX_SEGMENTS = 8
 SIGMA_STEP = 0.01
 """σ is planned on this grid, rounded up, so that plans of one federation merge when composed."""
 MAX_SIGMA = 1000.0
-PRV_ERROR = 0.01
-"""Error allowed in PRV's ε; the upper end is reported."""
-
-
-@dataclass(frozen=True, order=True)
-class Segment:
-    """``steps`` equal steps with one sample rate q and one noise multiplier σ."""
-
-    sample_rate: float
-    noise_multiplier: float
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -53,20 +57,6 @@ class Spent:
     accountant: Accountant
 
 
-def merge(history: Iterable[Segment]) -> tuple[Segment, ...]:
-    """Add up the steps of equal (q, σ), in a canonical order; composition does not depend on order.
-
-    Raises:
-        PrivacyError: on a segment that no accountant covers.
-    """
-    steps: dict[tuple[float, float], int] = {}
-    for segment in history:
-        _check(segment)
-        key = (segment.sample_rate, segment.noise_multiplier)
-        steps[key] = steps.get(key, 0) + segment.steps
-    return tuple(sorted(Segment(q, sigma, n) for (q, sigma), n in steps.items() if n > 0))
-
-
 def epsilon(history: Iterable[Segment], delta: float, accountant: Accountant = "prv") -> Spent:
     """ε of a whole history at ``delta``.
 
@@ -74,6 +64,9 @@ def epsilon(history: Iterable[Segment], delta: float, accountant: Accountant = "
         history: every step ever taken on the units, in any order.
         delta: δ of the (ε, δ) guarantee.
         accountant: ``prv``, or ``rdp`` for the looser classical bound.
+
+    Returns:
+        ε, labelled ``rdp`` where PRV was asked for and the history is left to RDP.
 
     Raises:
         PrivacyError: on δ outside (0, 1) or an impossible segment.
@@ -84,25 +77,35 @@ def epsilon(history: Iterable[Segment], delta: float, accountant: Accountant = "
 
 
 @lru_cache(maxsize=4096)
-def _epsilon(history: tuple[Segment, ...], delta: float, accountant: Accountant) -> Spent:
+def _epsilon(history: History, delta: float, accountant: Accountant) -> Spent:
     if not history:
         return Spent(0.0, accountant)
-    as_opacus = [(s.noise_multiplier, s.sample_rate, s.steps) for s in history]
-    if accountant == "prv" and len(history) <= MAX_SEGMENTS:
-        prv = PRVAccountant()
-        prv.history = as_opacus
-        try:
-            with np.errstate(divide="ignore"):  # log(1 − q) at q = 1
-                value = float(prv.get_epsilon(delta, eps_error=PRV_ERROR))
-        except (RuntimeError, ValueError, OverflowError):
-            value = math.nan
-        if math.isfinite(value):
-            return Spent(value, "prv")
-    rdp = RDPAccountant()
-    rdp.history = as_opacus
-    with warnings.catch_warnings():  # an order at the edge of its range is loose, never wrong
-        warnings.filterwarnings("ignore", message="Optimal order is the")
-        return Spent(float(rdp.get_epsilon(delta)), "rdp")
+    bound = rdp_epsilon(history, delta)
+    grid = grid_of(history, delta) if accountant == "prv" else None
+    tight = None if grid is None else prv_epsilon(history, delta, grid)
+    if tight is None:
+        return Spent(bound, "rdp")
+    return Spent(min(max(tight, 2 * PRV_ERROR), bound), "prv")
+
+
+def filter_order(epsilon_max: float, delta: float) -> float:
+    """The one Rényi order of a filter for a budget: it follows from the budget alone.
+
+    Where a Gaussian mechanism's divergence ρα just spends (ε, δ), the best order is near
+    1 + 2 log(1/δ) / ε: half of ε is the divergence's, half the conversion's.
+    """
+    best = 1 + 2 * math.log(1 / delta) / epsilon_max
+    return min(ORDERS, key=lambda order: abs(math.log(order / best)))
+
+
+def filter_epsilon(history: Iterable[Segment], delta: float, order: float) -> float:
+    """ε by one order fixed beforehand, which bounds plans that were chosen on results.
+
+    Compared with a budget fixed beforehand this is the Rényi filter of Feldman and Zrnic 2021
+    (https://arxiv.org/abs/2008.11193); without one it is a figure, no guarantee.
+    """
+    merged = merge(history)
+    return rdp_epsilon_at(merged, delta, order) if merged else 0.0
 
 
 @lru_cache(maxsize=4096)
@@ -112,54 +115,61 @@ def plan_noise_multiplier(
     sample_rate: float,
     steps: int,
     accountant: Accountant = "prv",
+    held: tuple[Segment, ...] = (),
 ) -> float:
-    """The least σ on the grid of 0.01 whose whole run stays within ``target_epsilon``.
+    """The least σ on the grid of 0.01 whose whole run, on top of ``held``, keeps the target.
 
-    RDP, which is quick and never below PRV by more than its error, brackets from above; the last
-    steps down are taken with the accountant that will be reported.
+    Args:
+        target_epsilon: what ``held`` and the run together may cost.
+        delta: δ of the guarantee.
+        sample_rate: q of the run.
+        steps: of the whole run.
+        accountant: what the guarantee is reported by.
+        held: what the units have paid already; none of it can be taken back.
 
     Raises:
-        PrivacyError: where no σ up to 1,000 is enough.
+        PrivacyError: where ``held`` alone costs more, or no σ up to 1,000 is enough.
     """
+    before = epsilon(held, delta, accountant)
+    if before.epsilon > target_epsilon:
+        raise PrivacyError(
+            f"ε = {before.epsilon:.3f} at δ={delta:g} ({ADJACENCY}, {before.accountant}) is spent "
+            f"already, above the target of {target_epsilon:g}: no noise can undo it; allow more ε"
+        )
 
-    def within(ticks: int, by: Accountant) -> bool:
-        segment = Segment(sample_rate, round(ticks * SIGMA_STEP, 2), steps)
-        return epsilon([segment], delta, by).epsilon <= target_epsilon
+    def cost(ticks: int) -> float:
+        plan = Segment(sample_rate, round(ticks * SIGMA_STEP, 2), steps)
+        return epsilon([*held, plan], delta, accountant).epsilon
 
-    low, high = 0, 1
-    while not within(high, "rdp"):
-        low, high = high, high * 2
-        if high * SIGMA_STEP > MAX_SIGMA:
+    most = round(MAX_SIGMA / SIGMA_STEP)
+    low, high = 0, round(1 / SIGMA_STEP)
+    while cost(high) > target_epsilon:
+        if high == most:
             raise PrivacyError(
                 f"no noise up to σ={MAX_SIGMA:g} keeps ε ≤ {target_epsilon:g} at δ={delta:g} with "
                 f"q={sample_rate:g} and {steps} steps; allow more ε or fewer steps"
             )
-    high = _bisect(lambda ticks: within(ticks, "rdp"), low, high)
-    if accountant == "rdp":
-        return round(high * SIGMA_STEP, 2)
-    while not within(high, "prv"):  # PRV's error may put it a hair above RDP
-        high += 1
-    stride, low = 1, high - 1
-    while low > 0 and within(low, "prv"):
-        high, stride = low, stride * 2
-        low = max(0, high - stride)
-    return round(_bisect(lambda ticks: within(ticks, "prv"), low, high) * SIGMA_STEP, 2)
+        low, high = high, min(2 * high, most)
+    while low == 0 and high > 1:  # the first guess was enough: halve it until it is not
+        if cost(high // 2) <= target_epsilon:
+            high //= 2
+        else:
+            low = high // 2
+    return round(_least(cost, target_epsilon, low, high) * SIGMA_STEP, 2)
 
 
-def _bisect(good: Callable[[int], bool], low: int, high: int) -> int:
-    """Least integer in (low, high] for which ``good`` holds; it holds at ``high``."""
+def _least(cost: Callable[[int], float], target: float, low: int, high: int) -> int:
+    """Least integer in (low, high] whose falling ``cost`` keeps ``target``, as ``high``'s does.
+
+    Cost is near a power of σ, so the line through both ends in logarithms lands close to it; each
+    third guess halves what is left, in case it does not.
+    """
+    turn = 0
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if good(middle) else (middle, high)
+        turn += 1
+        guess = (low + high) // 2
+        if low > 0 and turn % 3 and math.isfinite(cost(low)):
+            share = math.log(cost(low) / target) / math.log(cost(low) / cost(high))
+            guess = min(max(round(low * (high / low) ** share), low + 1), high - 1)
+        low, high = (low, guess) if cost(guess) <= target else (guess, high)
     return high
-
-
-def _check(segment: Segment) -> None:
-    if (
-        0 < segment.sample_rate <= 1
-        and math.isfinite(segment.noise_multiplier)
-        and segment.noise_multiplier > 0
-        and segment.steps >= 0
-    ):
-        return
-    raise PrivacyError(f"no accountant covers {segment}: expected 0 < q ≤ 1, σ > 0, steps ≥ 0")

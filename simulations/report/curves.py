@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from simulations.report.svg import svg_text
 
 
 def learning_curves(rounds: Sequence[Mapping[str, Any]]) -> str:
@@ -28,12 +29,7 @@ def learning_curves(rounds: Sequence[Mapping[str, Any]]) -> str:
     axes.set(xlabel="round", ylabel="macro AUROC")
     axes.grid(alpha=0.3)
     axes.legend()
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": "Learning curves"})
-    svg = buffer.getvalue()
-    return svg[svg.index("<svg") :].replace(
-        "<svg", '<svg role="img" aria-label="Learning curves"', 1
-    )
+    return svg_text(figure, "Learning curves")
 
 
 def _points(scored: Sequence[Mapping[str, Any]], site: str | None) -> tuple[list[int], list[float]]:

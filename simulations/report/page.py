@@ -66,7 +66,7 @@ def render(result: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], confi
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{html.escape(outcome_sentence(result))}</p>",
         "<h2>Sites</h2>",
-        _sites(result["sites"], result["simulation"]["unit"]),
+        _sites(result["sites"], _unit(result)),
         "<h2>Learning curves</h2>",
         "<p>Macro AUROC on the validation part, which is never the test part.</p>",
         f"<figure>{learning_curves(rounds)}</figure>",
@@ -100,6 +100,14 @@ def outcome_sentence(result: Mapping[str, Any]) -> str:
         f"{head}; this run cost at most ε = {worst['epsilon_run']:.3f} at δ = {worst['delta']:g} "
         f"for each {worst['unit']} ({worst['adjacency']}, {worst['accountant']})."
     )
+
+
+def _unit(result: Mapping[str, Any]) -> str:
+    """What an id column identifies: a simulation knows it, a server only where a ledger says so."""
+    if "simulation" in result:
+        return str(result["simulation"]["unit"])
+    units = [site["privacy"]["unit"] for site in result["sites"] if site["privacy"]]
+    return str(units[0]) if units else "patient"
 
 
 def _sites(sites: Sequence[Mapping[str, Any]], unit: str) -> str:

@@ -22,7 +22,7 @@ def guarantee_text(privacy: Mapping[str, Any]) -> str:
         f"{privacy['accountant']}"
     )
     if privacy["composition"] == "across plans":
-        text += f" across plans ({privacy['epsilon_adaptive']:.3f} by RDP)"
+        text += f" across plans ({privacy['epsilon_rdp']:.3f} by RDP)"
     if privacy["assumed_epsilon"]:
         text += f", of it {privacy['assumed_epsilon']:g} assumed at a recovery"
     return text

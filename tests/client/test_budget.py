@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from client.budget import (
     admit,
+    left_of_cap,
     next_intent,
     next_release,
+    segments,
     spent,
-    spent_adaptively,
+    spent_at_half,
     spent_on_release,
 )
 from client.entries import Charge, Entry, Genesis, Intent, Plan
 from client.policy import Policy
-from common.errors import BudgetError, LedgerError
-from common.privacy.accounting import Segment, epsilon
+from common.errors import BudgetError, PolicyError
+from common.privacy.accounting import Segment, epsilon, filter_epsilon, filter_order
+from common.privacy.prv import MAX_SEGMENTS
 
 DELTA = 1e-5
 OPEN = Policy("exact", public_patients=100)
@@ -79,17 +84,30 @@ def test_the_cap_cuts_a_plan_to_the_rounds_that_it_allows() -> None:
     assert admit([GENESIS], "run", charge(20), 10, DELTA, capped(0.1), "prv").charge.steps == 0
 
 
+def filtered(entries: list[Entry], cap: float) -> float:
+    return filter_epsilon(segments(entries), DELTA, filter_order(cap, DELTA))
+
+
 def test_a_plan_chosen_after_training_is_admitted_on_the_rdp_sum() -> None:
     entries: list[Entry] = [GENESIS]
     assert train(entries, "one", charge(10)).adaptive is False
     assert admit(entries, "two", charge(10), 10, DELTA, OPEN, "prv").adaptive is True
     by_prv = epsilon([Segment(0.1, 1.13, 200)], DELTA).epsilon
-    by_rdp = epsilon([Segment(0.1, 1.13, 200)], DELTA, "rdp").epsilon
-    assert by_prv < by_rdp
-    between = capped((by_prv + by_rdp) / 2)
-    assert admit(entries, "two", charge(10), 10, DELTA, between, "prv").charge.steps < 100
-    assert admit(entries, "two", charge(10), 10, DELTA, capped(by_rdp), "prv").charge.steps == 100
-    assert spent_adaptively(entries, DELTA) > spent(entries, DELTA).epsilon
+    cap = by_prv + 0.3  # enough by PRV, and not by the filter
+    cut = admit(entries, "two", charge(10), 10, DELTA, capped(cap), "prv")
+    assert cut.charge.steps < 100
+    assert filtered([*entries, cut], cap) <= cap
+    more = replace(cut, charge=replace(cut.charge, steps=cut.charge.steps + 10))
+    assert filtered([*entries, more], cap) > cap
+    assert admit(entries, "two", charge(10), 10, DELTA, capped(12.0), "prv").charge.steps == 100
+
+
+def test_the_filters_order_follows_from_the_budget_alone_and_costs_little() -> None:
+    assert filter_order(8.0, 1e-5) == filter_order(8.0, 1e-5) > 1
+    for segment in (Segment(0.1, 1.13, 200), Segment(0.02, 1.0, 2000), Segment(1.0, 5.0, 10)):
+        best = epsilon([segment], DELTA, "rdp").epsilon
+        at_one_order = filter_epsilon([segment], DELTA, filter_order(best, DELTA))
+        assert best <= at_one_order < 1.15 * best
 
 
 def test_plans_reserved_before_any_training_are_fixed_beforehand() -> None:
@@ -106,9 +124,8 @@ def test_the_cap_holds_over_many_runs_of_any_kind() -> None:
         plan = admit(entries, str(number), asked, 10, DELTA, policy, "prv")
         if plan.charge.steps:
             entries += [plan, Intent(str(number), 1, "r", 10)]
-        assert spent_adaptively(entries, DELTA) <= 6.0 or not any(
-            p.adaptive for p in entries if isinstance(p, Plan)
-        )
+        if any(p.adaptive for p in entries if isinstance(p, Plan)):
+            assert filtered(entries, 6.0) <= 6.0
         assert spent(entries, DELTA).epsilon <= 6.0
     assert sum(isinstance(e, Plan) for e in entries) > 1
 
@@ -116,10 +133,10 @@ def test_the_cap_holds_over_many_runs_of_any_kind() -> None:
 def test_once_priced_by_rdp_always_priced_by_rdp() -> None:
     entries: list[Entry] = [GENESIS]
     values = []
-    for number in range(10):  # the ninth distinct σ is PRV's end
+    for number in range(MAX_SEGMENTS + 2):  # one more distinct σ is PRV's end
         train(entries, str(number), charge(1, sigma=3.0 + 0.1 * number))
         values.append(spent(entries, DELTA))
-    assert [v.accountant for v in values] == ["prv"] * 8 + ["rdp"] * 2
+    assert [v.accountant for v in values] == ["prv"] * MAX_SEGMENTS + ["rdp"] * 2
     assert [v.epsilon for v in values] == sorted(v.epsilon for v in values)
     assert [e.accountant for e in entries if isinstance(e, Plan)][-1] == "rdp"
 
@@ -132,21 +149,31 @@ def test_once_priced_by_rdp_always_priced_by_rdp() -> None:
 def test_units_never_mix() -> None:
     entries: list[Entry] = [GENESIS]
     train(entries, "run", charge(1))
-    with pytest.raises(LedgerError, match="units never mix"):
+    with pytest.raises(PolicyError, match="units never mix"):
         admit(entries, "other", charge(1, unit="image"), 10, DELTA, OPEN, "prv")
 
 
-def test_a_recovered_ledger_starts_with_its_charge_at_half_of_delta() -> None:
-    entries: list[Entry] = [Genesis("clinic", "split", "nonce", 8.0, "disk lost")]
+def test_a_recovered_ledger_starts_with_its_charge_at_its_own_delta() -> None:
+    entries: list[Entry] = [Genesis("clinic", "split", "nonce", 8.0, DELTA / 2, 1, "disk lost")]
     assert spent(entries, DELTA).epsilon == 8.0
     train(entries, "run", charge(20))
     rest = epsilon([Segment(0.1, 1.13, 200)], DELTA / 2).epsilon
     assert spent(entries, DELTA).epsilon == 8.0 + rest
+    assert entries[1].adaptive is True  # type: ignore[union-attr]
+    with pytest.raises(PolicyError, match="only a larger δ"):
+        spent(entries, DELTA / 2)
+    assert spent_at_half(entries, DELTA, "prv") > spent(entries, DELTA).epsilon
     assert admit(entries[:1], "run", charge(20), 10, DELTA, capped(8.5), "prv").charge.steps == 0
+    assert left_of_cap(entries[:1], capped(8.5)) == pytest.approx(0.5)
+    releases = Policy("noised", public_patients=100, delta=DELTA, evaluation_epsilon=2.0)
+    with pytest.raises(BudgetError, match="1 of 1"):
+        next_release(entries, "run", 1, "r", "patient", releases)
 
 
 def test_noised_releases_have_their_own_budget_and_their_number() -> None:
-    policy = Policy("noised", delta=DELTA, evaluation_epsilon=2.0, evaluation_releases=2)
+    policy = Policy(
+        "noised", public_patients=100, delta=DELTA, evaluation_epsilon=2.0, evaluation_releases=2
+    )
     entries: list[Entry] = [GENESIS]
     train(entries, "run", charge(2))
     before = spent(entries, DELTA)

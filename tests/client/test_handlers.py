@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from flwr.app import Message, RecordDict
 from client import app as client_app
 from client.budget import spent
 from client.entries import Commit, E, Genesis, Intent, Plan, Release, of_kind
+from client.init import init_ledger
 from client.plan import plan_of
 from client.privacy.optimizer import PatientOptimizer
 from client.site import Site
@@ -224,11 +226,21 @@ def test_an_answer_names_its_site(site: Site, experiment: Experiment) -> None:
     assert Answer.unpack(send("query", asked.pack(), site)) == Answer("clinic", "run", 0)
 
 
+def begin_again(site: Site, **data: object) -> Site:
+    """The site with other settings of its data, and a ledger that was begun with them."""
+    path = site.folder / "site.yaml"
+    values = yaml.safe_load(path.read_text()) | {"genesis": None}
+    values["ledger_dir"] = str(site.folder / "another")
+    values["data"] |= data
+    path.write_text(yaml.safe_dump(values))
+    init_ledger(Site.open(site.folder))
+    return Site.open(site.folder)
+
+
 def test_without_a_patient_column_no_patient_level_claim_is_made(
     site: Site, experiment: Experiment
 ) -> None:
-    path = site.folder / "site.yaml"
-    path.write_text(path.read_text().replace("patient_column: patient", "patient_column: null"))
+    site = begin_again(site, patient_column=None)
     description = Description.unpack(send("query", Request("run", 0, experiment).pack(), site))
     assert (description.evaluate_only, description.privacy) == ("policy", None)
     assert refusal(send("train", request(experiment).pack(), site)) == "policy"
@@ -244,18 +256,17 @@ def test_scores_of_training_patients_never_leave(site: Site, experiment: Experim
 def test_the_unit_is_what_the_site_says_its_ids_identify(
     site: Site, experiment: Experiment
 ) -> None:
-    path = site.folder / "site.yaml"
-    text = path.read_text()
-    path.write_text(
-        text.replace("patient_column: patient", "patient_column: patient\n  unit_name: lesion")
-    )
-    answer = Description.unpack(send("query", Request("run", 0, experiment).pack(), site))
+    before = (site.folder / "site.yaml").read_text()
+    lesions = begin_again(site, unit_name="lesion")
+    answer = Description.unpack(send("query", Request("run", 0, experiment).pack(), lesions))
     assert answer.privacy is not None
     assert answer.privacy.unit == "lesion"
-    assert refusal(send("train", request(experiment).pack(), site)) is None
-    path.write_text(text)  # the same ledger, now with ids of patients
-    content = send("train", replace(request(experiment), run_id="other").pack(), site)
-    assert content.config_records["config"] == {"refusal": "ledger"}
+    (site.folder / "site.yaml").write_text(
+        before.replace("patient_column: patient", "patient_column: file")
+    )
+    assert (
+        refusal(send("train", request(experiment).pack(), site)) == "ledger"
+    )  # sides would change
 
 
 def test_no_path_of_the_site_leaves_with_an_error(site: Site, experiment: Experiment) -> None:
@@ -343,13 +354,94 @@ def test_what_passes_the_policy_is_refused_before_a_batch_is_read(
     assert EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False).counts is not None
 
 
-def test_training_without_privacy_is_refused_where_there_is_a_cap(
+def test_training_without_privacy_is_refused_beside_a_ledger(
     site: Site, experiment: Experiment
 ) -> None:
+    """What it gives is bounded by no ε: a ledger that went on would state a figure all the same."""
     plain = replace(experiment, privacy=replace(experiment.privacy, unit="none", epsilon=None))
-    assert refusal(send("train", request(plain).pack(), site)) is None
-    site = set_policy(site, epsilon_max=8.0, delta=1e-3)
     assert refusal(send("train", request(plain).pack(), site)) == "policy"
+    site = set_policy(site, train_without_privacy=True)
+    assert refusal(send("train", request(plain).pack(), site)) == "policy"
+    path = site.folder / "site.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"genesis": None}))
+    assert refusal(send("train", request(plain).pack(), site)) is None
+
+
+def test_a_policy_that_was_tightened_holds_for_the_next_round(
+    site: Site, experiment: Experiment
+) -> None:
+    assert refusal(send("train", request(experiment, 1).pack(), site)) is None
+    sigma = held(site, Plan)[0].charge.noise_multiplier
+    site = set_policy(site, min_noise_multiplier=sigma + 1)
+    assert refusal(send("train", request(experiment, 2).pack(), site)) == "policy"
+    site = set_policy(site, min_noise_multiplier=0.0, epsilon_max=1.0, delta=1e-3)
+    assert refusal(send("train", request(experiment, 2).pack(), site)) == "budget"
+    assert len(held(site, Intent)) == 1
+
+
+def test_the_image_is_no_unit_where_patients_are_known(site: Site, experiment: Experiment) -> None:
+    """It would also end every later run of the site: units never mix."""
+    images = replace(experiment, privacy=replace(experiment.privacy, unit="image"))
+    assert refusal(send("train", request(images).pack(), site)) == "policy"
+    assert not held(site, Plan)
+
+
+def test_a_spent_life_budget_leaves_the_federation_going(
+    site: Site, experiment: Experiment
+) -> None:
+    send("train", request(experiment).pack(), site)
+    life = replace(experiment, privacy=replace(experiment.privacy, epsilon_life=7.0))
+    description = Description.unpack(send("query", Request("new", 0, life).pack(), site))
+    assert description.evaluate_only == "budget"
+
+
+def test_a_withheld_class_is_not_found_by_asking_for_another_kind_of_task(
+    make_site: MakeSite, experiment: Experiment
+) -> None:
+    site = make_site(dict.fromkeys(train_ids(8), 1), public_patients=20, min_count=10)
+    for data in (
+        replace(experiment.data, multi_label=True),
+        replace(experiment.data, classes=("a", "c"), negative_label="b"),
+    ):
+        asked = replace(experiment, data=data)
+        arrays = arrays_of(build_model(asked, seed=0))
+        test = EvaluateRequest("run", 1, asked, arrays, "test")
+        assert refusal(send("evaluate", test.pack(), site)) == "policy"
+
+
+def test_with_a_public_list_of_classes_no_answer_says_who_has_which_label(
+    site: Site, experiment: Experiment
+) -> None:
+    """Whether a class occurs cannot be found by leaving it out of what is asked."""
+    site = set_policy(site, classes=["a", "b"])
+    for classes in (("a", "c"), ("b", "c"), ("c", "d")):
+        asked = replace(experiment, data=replace(experiment.data, classes=classes))
+        described = Description.unpack(send("query", Request("run", 0, asked).pack(), site))
+        assert described.evaluate_only == "policy"
+        test = EvaluateRequest("run", 1, asked, request(asked).arrays, "test")
+        assert refusal(send("evaluate", test.pack(), site)) == "policy"
+
+
+def test_an_update_is_in_the_disclosure_log_before_it_could_leave(
+    site: Site, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(client_app, "store_answer", killed)
+    send("train", request(experiment).pack(), site)
+    assert "model update" in (site.folder / "disclosure.jsonl").read_text()
+
+
+def test_a_node_without_a_sites_folder_writes_nowhere(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    become_server()
+    message = Message(request(experiment).pack(), dst_node_id=2, message_type="train")
+    give_message_id(message)
+    assert refusal(client_app.app(message, node_context(2, "")).content) == "settings"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_planned_sigma_is_raised_to_the_sites_least(site: Site, experiment: Experiment) -> None:

@@ -82,7 +82,7 @@ def test_what_is_not_finished_is_not_written(ledger: Ledger) -> None:
         Plan("run", Charge("patient", 1.5, 1.2, 1.0, 40), 1e-5, "prv", False),
         Plan("run", Charge("patient", 0.1, 1.2, 1.0, 40), 0.0, "prv", False),
         Release("run", 4, "request", "patient", -1.0, 1e-5),
-        Genesis("clinic", SPLIT, "nonce", -8.0),
+        Genesis("clinic", SPLIT, "nonce", -8.0, 1e-5),
     ],
 )
 def test_impossible_entries_are_never_written(ledger: Ledger, entry: object) -> None:
@@ -193,12 +193,14 @@ def test_a_changed_split_is_refused(ledger: Ledger) -> None:
     refused(Ledger(ledger.folder, ledger.genesis, "another split"), "change sides")
 
 
-def test_a_head_one_behind_is_what_a_crash_leaves(ledger: Ledger) -> None:
+def test_a_head_one_transaction_behind_is_what_a_crash_leaves(ledger: Ledger) -> None:
     head = ledger.head_path.read_bytes()
-    append(ledger, intent(4))
+    append(ledger, intent(4), intent(5))
     ledger.head_path.write_bytes(head)
-    append(ledger, intent(5))
-    assert len(ledger.read().rows) == 8
+    append(ledger, intent(6))
+    assert len(ledger.read().rows) == 9
+    ledger.head_path.write_bytes(head)
+    refused(ledger, "knows 6 entries of 9")
 
 
 def test_a_ledger_is_made_once(ledger: Ledger) -> None:

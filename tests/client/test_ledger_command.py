@@ -49,6 +49,7 @@ def test_show_prices_each_entry_and_says_what_is_left(site: Site, capsys: Out) -
     assert rows[0]["epsilon"] == 0.0
     assert 7 < rows[1]["epsilon"] == rows[3]["epsilon"] <= 8
     assert rows[1]["left"] == 10 - rows[1]["epsilon"]
+    assert rows[2]["left"] < rows[1]["left"]  # what is chosen from here on is counted by RDP
 
 
 def test_verify_is_0_or_1_with_the_entry(site: Site, capsys: Out) -> None:
@@ -90,16 +91,51 @@ def test_a_missing_ledger_is_refused_and_recovered_with_a_charge(site: Site, cap
     assert ledger("verify", site.folder) == 1
     assert "it is missing" in capsys.readouterr().err
     assert ledger("recover", site.folder, "--assume-spent", 8, "--reason", "disk lost") == 0
-    assert "ε = 8" in capsys.readouterr().out
+    assert "ε = 8 at δ = 0.0005" in capsys.readouterr().out
     again = Site.open(site.folder)
     assert ledger("show", site.folder, "--json") == 0
     [row] = json.loads(capsys.readouterr().out)["entries"]
-    assert (row["epsilon"], row["left"]) == (8.0, 2.0)
+    assert (row["epsilon"], round(row["left"], 6)) == (8.0, 2.0)
     assert "disk lost" in row["what"]
     line = json.loads((site.folder / "disclosure.jsonl").read_text().splitlines()[-1])
     assert line["assumed_epsilon"] == 8.0
     assert again.settings.genesis != site.settings.genesis
     assert list(site.folder.glob("ledger.head.before-*"))  # the old files are kept
+
+
+def test_recover_takes_no_less_than_the_ledger_still_says(site: Site, capsys: Out) -> None:
+    """A ledger that holds, or can still be read, is not made cheaper by giving it up."""
+    before = {p.name: p.read_bytes() for p in site.folder.glob("ledger.*")}
+    assert ledger("recover", site.folder, "--assume-spent", 0.001) == 2
+    assert "--assume-spent 0.001 is less" in capsys.readouterr().err
+    assert before == {p.name: p.read_bytes() for p in site.folder.glob("ledger.*")}
+    site.ledger().head_path.unlink()  # refused now, and still readable
+    assert ledger("recover", site.folder, "--assume-spent", 0.001) == 2
+    capsys.readouterr()
+
+    path = site.folder / "site.yaml"
+    text = path.read_text()
+    values = yaml.safe_load(text)
+    values["data"]["split_key"] = "other"
+    path.write_text(yaml.safe_dump(values))
+    assert ledger("recover", site.folder, "--assume-spent", 20) == 2
+    assert "may not move patients" in capsys.readouterr().err
+    path.write_text(text)
+    assert ledger("recover", site.folder, "--assume-spent", 20) == 0
+
+
+def test_an_init_that_was_cut_off_can_be_done_again(site: Site, capsys: Out) -> None:
+    path = site.folder / "site.yaml"
+    values = yaml.safe_load(path.read_text()) | {
+        "genesis": None,
+        "ledger_dir": str(site.folder / "n"),
+    }
+    path.write_text(yaml.safe_dump(values))
+    assert ledger("init", site.folder) == 0
+    path.write_text(yaml.safe_dump(values))
+    (site.folder / "n" / "ledger.head").unlink()
+    assert ledger("init", site.folder) == 0
+    assert ledger("verify", site.folder) == 0
 
 
 @pytest.mark.parametrize(
@@ -110,8 +146,9 @@ def test_a_missing_ledger_is_refused_and_recovered_with_a_charge(site: Site, cap
         (["show"], "expected 'ledger ACTION SITE'"),
         (["show", "{site}", "more"], "expected nothing more"),
         (["recover", "{site}"], "--assume-spent EPSILON"),
-        (["recover", "{site}", "--assume-spent", "much"], "an ε above 0, got 'much'"),
-        (["recover", "{site}", "--assume-spent", "-1"], "an ε above 0"),
+        (["recover", "{site}", "--assume-spent", "much"], "a number above 0, got 'much'"),
+        (["recover", "{site}", "--assume-spent", "-1"], "a number above 0"),
+        (["recover", "{site}", "--assume-spent", "8", "--delta", "2"], "and below 1, got '2'"),
         (["recover", "{site}", "--assume-spent", "8", "--why", "x"], "--reason TEXT"),
         (["show", "/nowhere"], "site.yaml"),
     ],

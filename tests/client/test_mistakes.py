@@ -25,7 +25,7 @@ from client.privacy import training
 from client.privacy.entropy import SecretStream
 from client.privacy.optimizer import PatientOptimizer
 from client.site import Site
-from client.training import build_optimizer
+from client.training import build_optimizer, train_plain
 from common.checkpoint import read_tensors
 from common.config import Experiment
 from common.errors import CheckpointError, DataError, MessageError
@@ -94,7 +94,8 @@ def test_no_optimizer_state_comes_from_another_round(
     """State of a phase without privacy would carry its gradients into the noised one."""
     site = make_site(dict.fromkeys(train_ids(4), 1))
     plain = replace(experiment, privacy=replace(experiment.privacy, unit="none", epsilon=None))
-    handle_train(request(plain, 1).pack(), site)
+    cohort = Cohort.load(site, plain, "train")
+    train_plain(build_model(plain, seed=0), cohort, plain, "clinic", 1)
     sizes: list[int] = []
     original = PatientOptimizer.noisy_step
 

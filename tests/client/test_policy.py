@@ -24,7 +24,15 @@ def asking(experiment: Experiment, **changes: object) -> Experiment:
 def test_what_keeps_to_the_policy_passes(experiment: Experiment) -> None:
     STRICT.check(experiment)
     STRICT.check(asking(experiment, delta=1e-4, max_grad_norm=0.01, noise_multiplier=2.0))
-    Policy("none").check(asking(experiment, unit="none", epsilon=None))
+    open_policy = Policy("none", train_without_privacy=True)
+    open_policy.check(asking(experiment, unit="none", epsilon=None))
+
+
+def test_training_without_privacy_is_off_unless_the_site_says_otherwise(
+    experiment: Experiment,
+) -> None:
+    with pytest.raises(PolicyError, match="no ε bounds"):
+        Policy("none").check(asking(experiment, unit="none", epsilon=None))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,9 @@ def test_what_may_be_released_must_be_said() -> None:
     ("values", "match"),
     [
         ({"epsilon_max": 8.0}, "policy.delta must be given"),
+        ({"epsilon_max": 8.0, "delta": 1e-5}, "policy.public_patients must be given"),
         ({"epsilon_max": -1.0, "delta": 1e-5}, "epsilon_max: expected above 0"),
+        ({"delta": 1e-2, "public_patients": 100}, "at most 1 / (10 × public_patients) = 0.001"),
         ({"delta": 1.5}, "policy.delta: expected between"),
         ({"release_metrics": "noised", "delta": 1e-5}, "evaluation_epsilon must be given"),
         ({"public_patients": 0}, "public_patients: expected at least 1"),

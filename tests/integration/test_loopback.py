@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from common.bundle import PYPROJECT, PYPROJECT_NAME
 from common.checkpoint import read_tensors
+from common.flower import ENVIRONMENT
+from server.deploy.jobfile import JOB_FILE, write_job
 from server.job import Job
 from server.rounds import run_rounds
-from simulations.flower import ENVIRONMENT, become_server
+from simulations.flower import become_server
 from simulations.inprocess import InProcessGrid
 from simulations.sites import Cohorts
 
@@ -43,14 +46,16 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def process(words: list[str], home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    words: list[str], home: Path, log: Path, more: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process in its own session, so that its children end with it."""
     with log.open("wb") as stream:
         started = subprocess.Popen(
             words,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            env=environment(home),
+            env=environment(home) | (more or {}),
             cwd=home,
             start_new_session=True,
         )
@@ -73,23 +78,10 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def write_app(folder: Path, job: Job) -> None:
+def write_app(folder: Path) -> None:
     """A bundle without code: it names the apps that are installed already."""
     folder.mkdir()
-    config = {
-        "experiment-yaml": job.experiment.to_yaml(),
-        "run-id": job.run_id,
-        "num-sites": job.num_sites,
-        "output-dir": str(job.output_dir),
-    }
-    app = {
-        "publisher": "fedrounds",
-        "components": {"serverapp": "server.app:app", "clientapp": "client.app:app"},
-        "config": config,
-    }
-    project = {"name": "fedrounds-app", "version": "1.0.0", "dependencies": []}
-    text = tomli_w.dumps({"project": project, "tool": {"flwr": {"app": app}}})
-    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    (folder / PYPROJECT_NAME).write_text(PYPROJECT, encoding="utf-8")
 
 
 def test_real_processes_give_the_bits_of_the_in_process_engine(
@@ -99,12 +91,15 @@ def test_real_processes_give_the_bits_of_the_in_process_engine(
     output = tmp_path / "deployed"
     job = Job(cohorts.experiment, "run", len(folders), output)
     port, home = free_port(), tmp_path / "home"
-    write_app(tmp_path / "app", job)
+    write_app(tmp_path / "app")
+    output.mkdir()
+    write_job(output / "job.json", job)
     logs = tmp_path / "logs"
     logs.mkdir()
     with ExitStack() as stack:
         link = [str(BIN / "flower-superlink"), "--insecure", "--port", str(port)]
-        stack.enter_context(process(link, home, logs / "superlink"))
+        names_job = {JOB_FILE: str(output / "job.json")}
+        stack.enter_context(process(link, home, logs / "superlink", names_job))
         wait_for(lambda: is_open(port), "the SuperLink")
         for number, folder in enumerate(folders):
             node = [str(BIN / "flower-supernode"), "--insecure", "--superlink", f"127.0.0.1:{port}"]

@@ -13,7 +13,7 @@ import yaml
 import fedrounds
 from common.checkpoint import read_tensors
 from common.compose import load_settings
-from simulations.start import new_run
+from common.start import new_run
 from tests.conftest import FAST
 
 BASE = [*FAST, "engine.workers=1", "privacy.public_patients=42"]

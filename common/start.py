@@ -25,8 +25,12 @@ class Run:
     resume: bool
 
 
-def new_run(settings: Settings) -> Run:
+def new_run(settings: Settings, go_on: str = "fedrounds simulate --resume") -> Run:
     """Choose the output folder.
+
+    Args:
+        settings: the run's; its paths are made absolute.
+        go_on: the words that go on with a run, for the message.
 
     Raises:
         SettingsError: where the folder holds anything already.
@@ -36,8 +40,7 @@ def new_run(settings: Settings) -> Run:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "holds a run" if (folder / "config.yaml").exists() else "is not an empty folder"
         raise SettingsError(
-            f"output_dir={name} {what} already; choose another, or go on with "
-            f"fedrounds simulate --resume {name}"
+            f"output_dir={name} {what} already; choose another, or go on with {go_on} {name}"
         )
     settings = replace(
         settings,
@@ -53,8 +56,12 @@ def _absolute(path: str | None) -> str | None:
     return None if path is None else str(Path(path).resolve())
 
 
-def resumed_run(folder: Path) -> Run:
+def resumed_run(folder: Path, *, has_data: bool = True) -> Run:
     """Read an interrupted run's own settings.
+
+    Args:
+        folder: the run's output folder.
+        has_data: whether the run's data lie on this machine; a server's do not.
 
     Raises:
         CheckpointError: where the folder holds no run that could go on.
@@ -68,4 +75,6 @@ def resumed_run(folder: Path) -> Run:
         ) from error
     if (folder / "result.json").exists():
         raise CheckpointError(f"{folder}: this run has ended; its result.json is there")
-    return Run(settings_from_plain(values), folder.resolve(), run_id, resume=True)
+    return Run(
+        settings_from_plain(values, has_data=has_data), folder.resolve(), run_id, resume=True
+    )

@@ -1,0 +1,220 @@
+"""One run of a consortium, from its settings to its report.
+
+1. the SuperLink is started; runs that a crash left unfinished are stopped
+2. the registered keys are made known to it
+3. the run's folder is written, as a simulation writes it; then the proxy shows the sites in
+4. the SuperExec is started, and the run: its ServerApp is ``server/app.py``
+5. events are told as they come; what ends is started again; revoked keys are turned away
+6. the report is written
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from common.checkpoint import read_json, write_json
+from common.config import Experiment, Settings, TaskSettings
+from common.data.labels import is_multi_label
+from common.errors import IncompleteRunError
+from common.journal import Follower, Journal, append_line
+from common.models import MODELS
+from common.processes import Children, only_one, terminated_like_ctrl_c
+from common.schema import narrow, to_plain
+from common.start import Run
+from server.deploy.bundle import build_bundle
+from server.deploy.control import FINISHED, Control
+from server.deploy.events import EVENTS, describe, result_lines
+from server.deploy.jobfile import write_job
+from server.deploy.members import synchronise
+from server.deploy.options import ServerOptions, choose_sites
+from server.deploy.superlink import CoordinatorProcesses
+from server.job import Job
+from server.provision.consortium import Consortium
+from server.strategies import STRATEGIES
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a ServerApp ended: the exit code of its error, and its text."""
+
+    exit_code: int
+    error: str | None
+
+
+LOCK = "server.lock"
+RUNS = "runs.jsonl"
+"""Each run that was started or resumed, and where its folder is."""
+
+LOOK_SECONDS = 0.3
+CARE_SECONDS = 2.0
+"""Between two looks at processes, keys and Flower's own idea of the run."""
+
+
+def serve(consortium: Consortium, run: Run, options: ServerOptions) -> Ended:
+    """Run one experiment with the sites of a consortium.
+
+    Returns:
+        How the ServerApp ended.
+
+    Raises:
+        FedroundsError: where a process does not start, or the ServerApp left no word.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, with every process ended.
+    """
+    experiment = shared_experiment(run.settings)
+    journal = Journal(consortium.folder)
+    with (
+        terminated_like_ctrl_c(),
+        only_one(consortium.folder / LOCK, "a server"),
+        Children(journal) as children,
+    ):
+        journal.audit("started", run_id=run.run_id, resume=run.resume)
+        try:
+            ended = _serve(consortium, run, options, experiment, journal, children)
+        except BaseException as error:
+            reason = str(error) or type(error).__name__
+            journal.audit("stopped", run_id=run.run_id, reason=reason)
+            raise
+    journal.audit("ended", run_id=run.run_id, exit_code=ended.exit_code)
+    return ended
+
+
+def shared_experiment(settings: Settings) -> Experiment:
+    """What every site is sent, from settings that name the classes.
+
+    Raises:
+        SettingsError: where there is no such model or strategy.
+    """
+    MODELS.get(settings.model.name)
+    STRATEGIES.get(settings.strategy.name)
+    data = settings.data
+    task = narrow(TaskSettings, data, multi_label=is_multi_label(data, data))
+    return settings.shared(task)
+
+
+def _serve(
+    consortium: Consortium, run: Run, options: ServerOptions, experiment: Experiment,
+    journal: Journal, children: Children,
+) -> Ended:  # fmt: skip
+    processes = CoordinatorProcesses(consortium, children, options.proxy)
+    processes.start_superlink()  # 1
+    with Control(consortium.superlink_port, consortium.ca_certificate) as control:
+        control.stop_unfinished()
+        registered = synchronise(control, consortium, journal)  # 2
+        nodes = choose_sites(options, registered, consortium)
+        settings = run.settings
+        job = Job(
+            experiment=experiment,
+            run_id=run.run_id,
+            num_sites=len(nodes),
+            output_dir=run.output_dir,
+            evaluate_every=settings.evaluate_every,
+            quorum=settings.quorum,
+            resume=run.resume,
+            wait_seconds=options.wait_seconds,
+            witness=consortium.folder / "witness.json",
+            deadline_seconds=settings.deadline_seconds,
+            registered=nodes,
+        )
+        _write_folder(run, job)  # 3
+        append_line(
+            consortium.folder / RUNS, {"run_id": run.run_id, "output_dir": str(run.output_dir)}
+        )
+        events = Follower(run.output_dir / EVENTS, from_start=False)
+        processes.start_proxy()
+        where = consortium.address if options.proxy else f"127.0.0.1:{consortium.superlink_port}"
+        journal.say(f"serving at {where}; waiting for {', '.join(sorted(nodes.values()))}")
+        processes.start_superexec(run.output_dir / "job.json")  # 4
+        bundle = build_bundle()
+        flower_run = control.start(hashlib.sha256(bundle).hexdigest(), bundle)
+        watch = _Watch(consortium, processes, control, journal, flower_run)
+        ended = _follow(events, watch, journal, experiment.rounds)  # 5
+    if (run.output_dir / "result.json").exists():
+        for line in result_lines(read_json(run.output_dir / "result.json")):  # 6
+            journal.say(line)
+        _write_report(run.output_dir, journal)
+    return ended
+
+
+class _Watch:
+    """Looks after what runs beside the run."""
+
+    def __init__(
+        self, consortium: Consortium, processes: CoordinatorProcesses, control: Control,
+        journal: Journal, flower_run: int,
+    ) -> None:  # fmt: skip
+        self._consortium = consortium
+        self._processes = processes
+        self._control = control
+        self._journal = journal
+        self._flower_run = flower_run
+        self._keys = self._key_files()
+        self._last = time.monotonic()
+
+    def look(self) -> str | None:
+        """Look, where it is time to; what Flower says of a run that it finished, else ``None``."""
+        if time.monotonic() - self._last < CARE_SECONDS:
+            return None
+        self._last = time.monotonic()
+        for name in self._processes.revive():
+            self._journal.audit("restarted", process=name)
+            self._journal.say(f"the {name} had ended and was started again")
+        keys = self._key_files()
+        if keys != self._keys:
+            self._keys = keys
+            synchronise(self._control, Consortium.open(self._consortium.folder), self._journal)
+        for status in self._control.runs():
+            if status.run_id == self._flower_run and status.status == FINISHED:
+                return status.details or "no reason given"
+        return None
+
+    def _key_files(self) -> list[tuple[str, int]]:
+        """The files that say who may connect; any change is a reason to look at them again."""
+        folder = self._consortium.folder
+        paths = [*folder.glob("keys/*.pub"), *folder.glob("revoked/*.pub")]
+        return sorted((str(path), path.stat().st_mtime_ns) for path in paths)
+
+
+def _follow(events: Follower, watch: _Watch, journal: Journal, rounds: int) -> Ended:
+    """Tell the run's events until its ServerApp has ended.
+
+    Raises:
+        IncompleteRunError: where Flower ended the run and the ServerApp left no word.
+    """
+    finished = None
+    while True:
+        for event in events.new():
+            if event["event"] == "ended":
+                return Ended(event["exit_code"], event["error"])
+            journal.say(describe(event, rounds), **event)
+        if finished is not None:  # and the events were read once more since
+            raise IncompleteRunError(f"the ServerApp ended without a result: {finished}")
+        finished = watch.look()
+        time.sleep(LOOK_SECONDS)
+
+
+def _write_folder(run: Run, job: Job) -> None:
+    """What a simulation writes before it trains, and the job; a run that goes on has the first."""
+    folder = run.output_dir
+    if not run.resume:
+        folder.mkdir(parents=True, exist_ok=True)
+        config = yaml.safe_dump(to_plain(run.settings), sort_keys=False, allow_unicode=True)
+        (folder / "config.yaml").write_text(config, encoding="utf-8")
+        write_json(folder / "run.json", {"run_id": run.run_id})
+    write_job(folder / "job.json", job)
+
+
+def _write_report(folder: Path, journal: Journal) -> None:
+    """Have ``fedrounds report`` write the page: the server imports nothing of the simulations."""
+    words = [sys.executable, "-m", "fedrounds", "report", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        journal.say(f"report: {folder / 'report.html'}")
+    else:
+        journal.say(f"no report was written: {done.stderr.strip()}")

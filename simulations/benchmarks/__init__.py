@@ -1,0 +1,1 @@
+"""What takes time, measured: run as ``python -m simulations.benchmarks.NAME [--json]``."""
