@@ -108,7 +108,11 @@ def audit(
     with _bar(console) as bar:
         task = bar.add_task("steps", total=settings.repeat * settings.steps)
         for seed in range(settings.seed, settings.seed + settings.repeat):
-            others = phantom_patients(seed) if site is None else charged_patients(site, experiment)
+            others = (
+                phantom_patients(seed)
+                if site is None
+                else charged_patients(site, experiment, claim)
+            )
             result = run_audit(
                 claim, curve, settings.canaries, seed, others, lambda: bar.advance(task)
             )

@@ -11,6 +11,7 @@ from client.site import Site
 from common.config import Experiment, ModelSettings, PrivacyTarget, TaskSettings
 from common.data.labels import derive_classes, is_multi_label
 from common.data.table import read_rows
+from common.errors import PrivacyError
 from common.messages import TrainRequest
 from simulations.audit.claim import Claim
 from simulations.audit.phantom import PIXELS
@@ -28,7 +29,7 @@ def site_experiment(site: Site, claim: Claim) -> Experiment:
     task = replace(task, multi_label=is_multi_label(source, task))
     task = replace(task, classes=derive_classes(texts, source, task))
     privacy = PrivacyTarget(
-        unit="image" if source.patient_column is None else "patient",
+        unit="image" if site.own_unit == "image" else "patient",
         delta=claim.delta,
         noise_multiplier=claim.noise_multiplier,
         max_grad_norm=claim.max_grad_norm,
@@ -38,7 +39,7 @@ def site_experiment(site: Site, claim: Claim) -> Experiment:
     return replace(probe, data=task, model=ModelSettings(name="audit"), privacy=privacy)
 
 
-def charged_patients(site: Site, experiment: Experiment) -> Cohort:
+def charged_patients(site: Site, experiment: Experiment, claim: Claim) -> Cohort:
     """Charge one audit to the site's ledger, then give its training patients.
 
     Raises:
@@ -47,5 +48,7 @@ def charged_patients(site: Site, experiment: Experiment) -> Cohort:
     """
     request = TrainRequest(f"audit-{uuid.uuid4().hex}", 1, experiment, {})
     cohort = Cohort.load(site, experiment, "train")
-    charge_round(site, request)
+    charge, _ = charge_round(site, request)
+    if charge.segment != claim.segment:
+        raise PrivacyError("the site's ledger was charged another training than is claimed")
     return cohort
