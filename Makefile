@@ -6,7 +6,7 @@ DEMO_DIR ?= runs/demo
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check clean
+.PHONY: help install demo test integration check clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,8 +23,11 @@ demo: $(STAMP)  ## train the phantom hospitals with patient-level privacy and sa
 	$(BIN)/fedrounds simulate output_dir=$(DEMO_DIR)
 	@echo "Open $(DEMO_DIR)/report.html in a browser."
 
-test: $(STAMP)  ## run every test
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run the tests, but for the long ones of a deployment
+	$(BIN)/python -m pytest -m "not deployment"
+
+integration: $(STAMP)  ## run the tests of a deployment: a server and sites as processes, over TLS
+	$(BIN)/python -m pytest -m deployment
 
 check: $(STAMP)  ## lint, types, import directions
 	$(BIN)/ruff check .

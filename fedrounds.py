@@ -9,8 +9,8 @@ from collections.abc import Sequence
 SUBCOMMANDS = {
     "simulate": ("simulations.run", "the whole experiment on this machine; -m sweeps"),
     "budget": ("simulations.budget", "plans ε, σ and steps from public sizes alone"),
-    "audit": ("simulations.audit.command", "[SITE]: what an attacker can tell, beside the ε claimed"),
-    "provision": ("server.provision.command", "sites=[A,B] host=HOST: a consortium and its start-up kits"),
+    "audit": ("simulations.audit.command", "[SITE]: what an attacker can tell, beside ε"),
+    "provision": ("server.provision.command", "certificates, keys and a start-up kit a site"),
     "server": ("server.deploy.command", "COORDINATOR: a run with the sites of a consortium"),
     "client": ("client.deploy.command", "SITE: a site's process; init, --check, pause, leave"),
     "ledger": ("client.ledger_command", "ACTION SITE: show, verify, init or recover"),

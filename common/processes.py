@@ -103,7 +103,7 @@ class Children:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # 1
-                preexec_fn=_end_with_parent(end_with),  # 4
+                preexec_fn=end_with_parent(end_with),  # 4
             )
         except FileNotFoundError as error:
             raise SettingsError(f"'{words[0]}' is not installed here") from error
@@ -115,13 +115,14 @@ class Children:
 
     def _read(self, child: Child, on_line: Callable[[str], None] | None) -> None:
         assert child.process.stdout is not None
-        for raw in child.process.stdout:  # 2
-            line = raw.decode("utf-8", errors="replace").rstrip()
-            with suppress(OSError):  # a full disk must not stop the process that prints
-                self._journal.output(child.name, line)
-            child.last_lines = [*child.last_lines, line][-self.KEPT_LINES :]
-            if on_line is not None:
-                on_line(line)
+        with child.process.stdout as lines:
+            for raw in lines:  # 2
+                line = raw.decode("utf-8", errors="replace").rstrip()
+                with suppress(OSError):  # a full disk must not stop the process that prints
+                    self._journal.output(child.name, line)
+                child.last_lines = [*child.last_lines, line][-self.KEPT_LINES :]
+                if on_line is not None:
+                    on_line(line)
 
     def stop(self, *children: Child) -> None:
         """End these children, or all of them, with everything that they started."""
@@ -135,6 +136,8 @@ class Children:
         for child in chosen:
             _signal_group(child, signal.SIGKILL)
             child.process.wait()
+            if child.reader is not None:
+                child.reader.join(timeout=1)
         self._children = [child for child in self._children if child not in chosen]
 
 
@@ -144,8 +147,8 @@ def _signal_group(child: Child, number: signal.Signals) -> None:
         os.killpg(child.process.pid, number)
 
 
-def _end_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """What a child calls before it becomes another program, on Linux."""
+def end_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+    """What a child calls (as ``preexec_fn``) to get ``number`` when this thread ends, on Linux."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, parent = ctypes.CDLL(None, use_errno=True).prctl, os.getpid()
@@ -190,16 +193,23 @@ def free_port() -> int:
 
 
 def new_secret(path: Path) -> Path:
-    """Write 32 random bytes that this user alone can read: what two processes of one machine share.
+    """Write 32 random bytes: what two processes of one machine share, for one start of them.
 
     Flower's SuperExec proves itself with it. Without it any user of the machine could take the
     SuperExec's place, and be handed messages.
     """
     path.unlink(missing_ok=True)
+    write_secret(path, os.urandom(32))
+    return path
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a new file that this user alone can read, from its first byte on."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as stream:
-        stream.write(os.urandom(32))
-    return path
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 @contextmanager

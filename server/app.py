@@ -9,7 +9,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from server.deploy.delivery import attentive
 from server.deploy.events import Events
-from server.deploy.jobfile import job_file, read_job
+from server.deploy.jobfile import job_file, read_attempt, read_job
 from server.job import Job, Outcome
 from server.results import write_outcome
 from server.rounds import run_rounds
@@ -37,7 +37,7 @@ def main(grid: Grid, context: Context) -> None:  # noqa: ARG001
     itself, so how it ended is written to the run's events as well.
     """
     path = job_file()
-    events = Events(path.parent)
+    events = Events(path.parent, read_attempt(path))
     try:
         job = read_job(path, events)
         write_outcome(job, run_rounds(attentive(grid), job))

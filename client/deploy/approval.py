@@ -20,6 +20,7 @@ import hashlib
 import io
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +38,10 @@ MANIFEST_NAME = ".info/CONTENT"
 
 MAX_BYTES = 65_536
 """Largest bundle, and largest file in one, that is looked into: the real one has 600 bytes."""
+
+
+UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError, EOFError)
+"""What Python's readers of zip and TOML raise on bytes that somebody made for them."""
 
 
 def check_bundle(content: bytes) -> None:
@@ -61,7 +66,7 @@ def check_bundle(content: bytes) -> None:
             if any(entry.file_size > MAX_BYTES for entry in archive.infolist()):
                 raise PolicyError(f"the bundle unpacks to more than {MAX_BYTES} bytes")
             found = tomllib.loads(archive.read(PYPROJECT_NAME).decode("utf-8"))
-    except (zipfile.BadZipFile, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except UNREADABLE as error:
         raise PolicyError("the bundle cannot be read") from error
     apps = _components(found)
     if apps != COMPONENTS:

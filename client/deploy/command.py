@@ -129,7 +129,7 @@ def _resume(folder: Path, rest: list[str]) -> int:
 
 
 def _runs(folder: Path, rest: list[str]) -> int:
-    from client.deploy.consent import approvals
+    from client.deploy.approvals import approvals
 
     _expect_nothing(rest)
     Membership.open(folder)
@@ -143,7 +143,7 @@ def _runs(folder: Path, rest: list[str]) -> int:
 
 
 def _decide(folder: Path, rest: list[str], decision: str) -> int:
-    from client.deploy.consent import decide
+    from client.deploy.approvals import decide
 
     if len(rest) != 1:
         raise SettingsError("expected 'client approve SITE RUN' or 'client refuse SITE RUN'")

@@ -12,109 +12,21 @@ An approval outlives the process: a run that goes on after a crash is not asked 
 
 from __future__ import annotations
 
-import hashlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
+from client.deploy.approvals import Approval, approval_path, read_approval, record
 from client.deploy.consortium import Membership
 from client.disclosure import log_error
-from common.checkpoint import read_json, write_json
-from common.errors import FedroundsError, PolicyError, SettingsError
-from common.journal import Journal
+from common.errors import FedroundsError, PolicyError
 from common.messages import Description, Request, pack_refusal
-from common.schema import build, suggest, to_plain
 
-FOLDER = "approvals"
 POLL_SECONDS = 0.5
 MARGIN_SECONDS = 5.0
 """An answer must leave this long before the server stops waiting for it."""
-
-Decision = Literal["asked", "approved", "refused"]
-
-
-@dataclass(frozen=True)
-class Approval:
-    """What was shown of a run, and what was decided."""
-
-    run_id: str
-    experiment: str
-    experiment_sha256: str
-    model: str
-    rounds: int
-    local_steps: int
-    epsilon_run: float | None
-    """What the run would cost; ``None`` without differential privacy, or where nothing is left."""
-    epsilon_life: float | None
-    delta: float | None
-    unit: str | None
-    steps: int | None
-    evaluate_only: str
-    """The code of why this site will only evaluate; empty where it trains."""
-    decision: Decision = "asked"
-    by: str = ""
-    """``policy``, or the name of the user who decided."""
-
-    def words(self) -> str:
-        """The run in one line, for whoever decides."""
-        text = f"run {self.run_id[:12]} '{self.experiment}': {self.model}, {self.rounds} rounds of "
-        text += f"{self.local_steps} steps"
-        if self.evaluate_only:
-            return f"{text}; this site only evaluates ({self.evaluate_only})"
-        if self.epsilon_run is None:
-            return f"{text}, WITHOUT differential privacy"
-        return (
-            f"{text}; costs ε = {self.epsilon_run:.3f} at δ = {self.delta:g} for each {self.unit}, "
-            f"{self.epsilon_life:.3f} over the ledger's life"
-        )
-
-
-def approval_path(folder: Path, run_id: str) -> Path:
-    """A run's file; its id is whatever the server chose, so the name is a digest of it."""
-    return folder / FOLDER / f"{hashlib.sha256(run_id.encode()).hexdigest()[:16]}.json"
-
-
-def read_approval(path: Path) -> Approval:
-    """Read one.
-
-    Raises:
-        CheckpointError: where it cannot be read.
-        SettingsError: where it is none.
-    """
-    return build(Approval, read_json(path))
-
-
-def approvals(folder: Path) -> list[Approval]:
-    """Every run that was ever asked about."""
-    return [read_approval(path) for path in sorted((folder / FOLDER).glob("*.json"))]
-
-
-def decide(folder: Path, run_id: str, decision: Decision, by: str) -> Approval:
-    """Approve or refuse a run that was asked about; ``run_id`` may be its first letters.
-
-    Raises:
-        SettingsError: where no run, or more than one, begins so.
-    """
-    found = [a for a in approvals(folder) if a.run_id.startswith(run_id)]
-    if len(found) != 1:
-        known = [a.run_id[:12] for a in approvals(folder)]
-        raise SettingsError(f"no one run begins with '{run_id}'{suggest(run_id, known)}")
-    return _write(folder, found[0], decision, by)
-
-
-def _write(folder: Path, approval: Approval, decision: Decision, by: str) -> Approval:
-    decided = build(Approval, {**to_plain(approval), "decision": decision, "by": by})
-    write_json(approval_path(folder, approval.run_id), to_plain(decided))
-    Journal(folder).audit(
-        f"run {decision}", run_id=approval.run_id, by=by, experiment=approval.experiment,
-        experiment_sha256=approval.experiment_sha256, model=approval.model, rounds=approval.rounds,
-        epsilon_run=approval.epsilon_run, delta=approval.delta,
-    )  # fmt: skip
-    return decided
 
 
 def consent_mod(folder: Path) -> Mod:
@@ -168,9 +80,9 @@ def _ask(folder: Path, request: Request, description: Description, deadline: flo
         _expect_approved(before)
         return
     if Membership.open(folder).approve == "auto":  # 3
-        _write(folder, shown, "approved", "policy")
+        record(folder, shown, "approved", "policy")
         return
-    _write(folder, shown, "asked", "")  # 2
+    record(folder, shown, "asked", "")  # 2
     _expect_approved(_wait(path, deadline))
 
 

@@ -12,6 +12,9 @@ import yaml
 from common.errors import SettingsError
 from common.schema import build
 
+UNUSABLE = "site.yaml:"
+"""How the line begins by which the process of the tasks says that the settings cannot be used."""
+
 
 @dataclass(frozen=True)
 class Membership:

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from client.ledger import write_secret
 from common.checkpoint import write_bytes
 from common.errors import SettingsError
+from common.processes import write_secret
 
 NODE_KEY = "node.key"
 NODE_PUBLIC_KEY = "node.pub"
@@ -45,7 +45,7 @@ def make_key(folder: Path, name: str) -> str:
     key = ec.generate_private_key(ec.SECP384R1())
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     line = f"{_public_line(key)} {name}"
-    write_secret(folder / NODE_KEY, private.decode("ascii"))
+    write_secret(folder / NODE_KEY, private)
     write_bytes(folder / NODE_PUBLIC_KEY, f"{line}\n".encode())
     return line
 

@@ -2,7 +2,9 @@
 
 Flower's SuperExec starts a Python for each message, which imports torch anew: 3 to 5 s of every
 exchange. Here a fork server has it imported once, and a task begins in some 20 ms. A process that
-is new for each message keeps what Flower promises: nothing stays in memory between messages.
+is new for each message keeps what Flower promises: nothing stays in memory between messages. What
+a fork must not share is not there to be shared: streams of noise are keyed in the process that
+trains (``client/privacy/entropy.py``), and the fork server draws no random number.
 
 Run as ``python -m client.deploy.tasks SITE ADDRESS SECRET``. Only ClientApp tasks are taken: Flower
 1.41 would also run agents, models and connectors that a server asks for.
@@ -19,6 +21,8 @@ from pathlib import Path
 from flwr.supercore.constant import TaskType
 from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResult
 
+from client.deploy.consortium import UNUSABLE
+from common.errors import SettingsError
 from common.flower import replace_in
 
 PRELOADED = [
@@ -37,6 +41,13 @@ class WarmExecutor:
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
         self._running: list[ForkServerProcess] = []
+
+    def warm(self) -> bool:
+        """Start the fork server with a first task: whether ``site.yaml`` can be used."""
+        process = self._context.Process(target=check_settings, args=(str(self._folder),))
+        process.start()
+        process.join()
+        return process.exitcode == 0
 
     def get_eligible_capacity(
         self, supported_task_types: set[TaskType], **_: object
@@ -68,6 +79,17 @@ class WarmExecutor:
             process.terminate()
 
 
+def check_settings(folder: str) -> None:
+    """Open the site's folder; what is wrong with it is printed, for the process that watches."""
+    from client.site import Site
+
+    try:
+        Site.open(Path(folder))
+    except SettingsError as error:
+        print(f"{UNUSABLE} {error}", flush=True)
+        sys.exit(SettingsError.exit_code)
+
+
 def run_task(folder: str, address: str, token: str, parent: int) -> None:
     """One task, in its own process: Flower's ClientApp runtime with the installed app."""
     from flwr.supernode.runtime.run_clientapp import run_clientapp
@@ -88,6 +110,8 @@ def main() -> None:
 
     folder, address, secret = sys.argv[1:]
     executor = WarmExecutor(Path(folder))
+    if not executor.warm():
+        sys.exit(SettingsError.exit_code)
     replace_in(superexec, "get_executor", lambda *_, **__: executor)
     superexec.run_superexec(
         runtime_api_address=address,

@@ -1,49 +1,161 @@
-"""One image file to a uint8 array of the task's size."""
+"""One image file to a uint8 array of the task's size, read by a worker process within limits.
+
+What is a DICOM, PNG, JPEG, BMP or TIFF file is told by its content, not by its name.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from common.data.dicom import read_dicom
+from common.data.decoding.pool import Pool, shared_pool
+from common.data.decoding.process import Refusal, Reply
+from common.data.dicom import Rendering
 from common.errors import DataError
 
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ""})
+STRETCHED = Rendering(stretch=True)
+"""How a site's files are read unless it says otherwise: the middle frame, the first window, and
+grey levels of DICOM scaled to each image's own extremes, since exposure differs from site to site
+and many files have no window at all."""
 
 
-def read_image(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+def read_image(
+    path: Path, size: int, channels: int, rendering: Rendering = STRETCHED
+) -> NDArray[np.uint8]:
     """Read, convert and resize one image.
 
     Args:
-        path: a DICOM file (``.dcm``, ``.dicom`` or no suffix), or anything Pillow reads.
+        path: a DICOM, PNG, JPEG, BMP or TIFF file.
         size: height and width of the result, in pixels.
         channels: 1 for grey, 3 for RGB.
+        rendering: which frame and window of a DICOM file; one frame, not all.
 
     Returns:
         uint8 (channels, size, size).
 
     Raises:
-        DataError: naming the file that cannot be read.
+        DataError: naming the file that cannot be read, and why.
     """
-    image = _open(path, size)
-    image = image.convert("L" if channels == 1 else "RGB")
-    image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if channels == 1 else np.moveaxis(pixels, -1, 0)
-
-
-def _open(path: Path, size: int) -> Image.Image:
-    if path.suffix.lower() in DICOM_SUFFIXES:
-        return Image.fromarray(np.rint(read_dicom(path) * 255).astype(np.uint8))
-    try:
-        image = Image.open(path)
-        image.draft(image.mode, (size * 2, size * 2))  # JPEG: decode at a fraction of its size
-        image.load()
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a readable image: {error}") from error
-    if image.mode.startswith("I"):  # 16 bit: full scale is 65535, which convert() would clip
-        return Image.fromarray((np.asarray(image, dtype=np.uint32) // 257).astype(np.uint8))
+    image = try_read(path, size, channels, rendering)
+    if isinstance(image, Refusal):
+        raise refused(image)
     return image
+
+
+def try_read(
+    path: Path,
+    size: int,
+    channels: int,
+    rendering: Rendering = STRETCHED,
+    pool: Pool | None = None,
+) -> NDArray[np.uint8] | Refusal:
+    """As :func:`read_image`, but a file that cannot be read is an answer and no error."""
+    request = image_request(size, channels, rendering)
+    reply = (pool or shared_pool()).ask(path, request)
+    return to_image(path, reply, size, channels)
+
+
+def read_images(path: Path, size: int, channels: int, rendering: Rendering) -> NDArray[np.uint8]:
+    """Every image that the rendering asks of a file, all of one patient.
+
+    Returns:
+        uint8 (n, channels, size, size); n is the number of frames where all are asked for.
+
+    Raises:
+        DataError: naming the file that cannot be read, and why.
+    """
+    reply = shared_pool().ask(path, _request(size, channels, rendering))
+    images = to_images(path, reply, size, channels)
+    if isinstance(images, Refusal):
+        raise refused(images)
+    return images
+
+
+def try_header(
+    path: Path, keywords: Sequence[str], pool: Pool | None = None
+) -> dict[str, str] | Refusal:
+    """Values of a DICOM file's header by keyword, as text: a patient's data, for the site alone.
+
+    Several values of an element are joined by a backslash; an element that is absent is left out.
+    A file that is no DICOM file has an empty answer.
+    """
+    reply = (pool or shared_pool()).ask(path, {"keywords": list(keywords)})
+    if isinstance(reply, Refusal):
+        return reply
+    facts = reply.line.get("header")
+    if not isinstance(facts, dict):
+        return Refusal(path, "its decoder gave no proper answer")
+    return {str(keyword): str(value) for keyword, value in facts.items()}
+
+
+def read_many(
+    paths: Sequence[Path],
+    size: int,
+    channels: int,
+    take: Callable[[int, NDArray[np.uint8] | Refusal], None],
+    rendering: Rendering = STRETCHED,
+    pool: Pool | None = None,
+) -> None:
+    """Read many files with all workers.
+
+    Args:
+        paths: n files.
+        size: as for :func:`read_image`.
+        channels: as for :func:`read_image`.
+        take: gets each file's index and its image or refusal, in the order that they are ready,
+            one at a time.
+        rendering: as for :func:`read_image`.
+        pool: which workers; by default this process's.
+    """
+
+    def convert(index: int, reply: Reply | Refusal) -> None:
+        take(index, to_image(paths[index], reply, size, channels))
+
+    request = image_request(size, channels, rendering)
+    (pool or shared_pool()).ask_all(paths, request, convert)
+
+
+def refused(refusal: Refusal) -> DataError:
+    """The error for one file."""
+    return DataError(f"{refusal.path}: expected a readable image, but {refusal.reason}")
+
+
+def image_request(size: int, channels: int, rendering: Rendering) -> dict[str, Any]:
+    """What a worker is asked for one image a file."""
+    if rendering.frames == "all":
+        raise ValueError("one image a file was asked for, and all frames; use read_images")
+    return _request(size, channels, rendering)
+
+
+def to_image(
+    path: Path, reply: Reply | Refusal, size: int, channels: int
+) -> NDArray[np.uint8] | Refusal:
+    """The one image of a reply, checked to be what was asked for."""
+    images = to_images(path, reply, size, channels)
+    return images if isinstance(images, Refusal) else images[0]
+
+
+def to_images(
+    path: Path, reply: Reply | Refusal, size: int, channels: int
+) -> NDArray[np.uint8] | Refusal:
+    """The images of a reply, checked to be what was asked for."""
+    if isinstance(reply, Refusal):
+        return reply
+    shape = _shape(reply.line)
+    if shape[1:] != (channels, size, size) or len(reply.payload) != np.prod(shape):
+        return Refusal(path, "its decoder gave no proper answer")
+    return np.frombuffer(reply.payload, dtype=np.uint8).reshape(shape)
+
+
+def _shape(line: Mapping[str, Any]) -> tuple[int, ...]:
+    shape = line.get("shape")
+    return tuple(shape) if isinstance(shape, list) else ()
+
+
+def _request(size: int, channels: int, rendering: Rendering) -> dict[str, Any]:
+    return {"size": size, "channels": channels, "rendering": asdict(rendering)}

@@ -63,7 +63,7 @@ class Control:
         self._client = ControlHttpClient.from_server_address(
             f"127.0.0.1:{port}",
             insecure=False,
-            root_certificates=str(ca_certificate),
+            root_certificates=ca_certificate.read_bytes(),
             interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
         )
 

@@ -17,8 +17,19 @@ EVENTS = "events.jsonl"
 class Events:
     """A :class:`server.job.Progress` that writes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / EVENTS
+    def __init__(self, folder: Path, attempt: str) -> None:
+        """Name the file.
+
+        Args:
+            folder: the run's.
+            attempt: which start of a server this is for. A ServerApp whose server was killed takes
+                some seconds to end, and its last words are not the next one's.
+        """
+        self._path = folder / EVENTS
+        self._attempt = attempt
+
+    def _write(self, facts: Mapping[str, Any]) -> None:
+        append_line(self._path, {"attempt": self._attempt, **facts})
 
     def described(self, descriptions: Mapping[str, Description]) -> None:
         for site, description in descriptions.items():
@@ -35,10 +46,10 @@ class Events:
                 }
             if description.evaluate_only:
                 facts["evaluate_only"] = description.evaluate_only
-            append_line(self.path, facts)
+            self._write(facts)
 
     def round_done(self, line: Mapping[str, Any]) -> None:
-        append_line(self.path, {"event": "round", **line})
+        self._write({"event": "round", **line})
 
     def ended(self, error: BaseException | None) -> None:
         """The last line of a ServerApp that ended by itself; one that was killed leaves none."""
@@ -46,7 +57,7 @@ class Events:
         if error is not None:
             code = error.exit_code if isinstance(error, FedroundsError) else 3
         text = None if error is None else str(error) or type(error).__name__
-        append_line(self.path, {"event": "ended", "exit_code": code, "error": text})
+        self._write({"event": "ended", "exit_code": code, "error": text})
 
 
 def describe(event: Mapping[str, Any], rounds: int) -> str:

@@ -18,11 +18,18 @@ JOB_FILE = "FEDROUNDS_JOB"
 """Names the file, in the environment of the SuperExec that starts the ServerApp."""
 
 
-def write_job(path: Path, job: Job) -> None:
-    """Write everything but the progress, which is made anew where the job is read."""
+def write_job(path: Path, job: Job, attempt: str = "") -> None:
+    """Write everything but the progress, which is made anew where the job is read.
+
+    Args:
+        path: the file.
+        job: the run.
+        attempt: marks this start's events.
+    """
     write_json(
         path,
         {
+            "attempt": attempt,
             "experiment": job.experiment.to_yaml(),
             "run_id": job.run_id,
             "num_sites": job.num_sites,
@@ -38,6 +45,15 @@ def write_job(path: Path, job: Job) -> None:
             else {str(node_id): site for node_id, site in job.registered.items()},
         },
     )
+
+
+def read_attempt(path: Path) -> str:
+    """Which start of a server wrote the job.
+
+    Raises:
+        CheckpointError: where it cannot be read.
+    """
+    return str(read_json(path).get("attempt", ""))
 
 
 def read_job(path: Path, progress: Progress) -> Job:

@@ -14,6 +14,7 @@ import hashlib
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,7 +123,8 @@ def _serve(
             deadline_seconds=settings.deadline_seconds,
             registered=nodes,
         )
-        _write_folder(run, job)  # 3
+        attempt = uuid.uuid4().hex
+        _write_folder(run, job, attempt)  # 3
         append_line(
             consortium.folder / RUNS, {"run_id": run.run_id, "output_dir": str(run.output_dir)}
         )
@@ -134,7 +136,7 @@ def _serve(
         bundle = build_bundle()
         flower_run = control.start(hashlib.sha256(bundle).hexdigest(), bundle)
         watch = _Watch(consortium, processes, control, journal, flower_run)
-        ended = _follow(events, watch, journal, experiment.rounds)  # 5
+        ended = _follow(events, attempt, watch, journal, experiment.rounds)  # 5
     if (run.output_dir / "result.json").exists():
         for line in result_lines(read_json(run.output_dir / "result.json")):  # 6
             journal.say(line)
@@ -181,7 +183,7 @@ class _Watch:
         return sorted((str(path), path.stat().st_mtime_ns) for path in paths)
 
 
-def _follow(events: Follower, watch: _Watch, journal: Journal, rounds: int) -> Ended:
+def _follow(events: Follower, attempt: str, watch: _Watch, journal: Journal, rounds: int) -> Ended:
     """Tell the run's events until its ServerApp has ended.
 
     Raises:
@@ -190,6 +192,8 @@ def _follow(events: Follower, watch: _Watch, journal: Journal, rounds: int) -> E
     finished = None
     while True:
         for event in events.new():
+            if event["attempt"] != attempt:
+                continue
             if event["event"] == "ended":
                 return Ended(event["exit_code"], event["error"])
             journal.say(describe(event, rounds), **event)
@@ -199,7 +203,7 @@ def _follow(events: Follower, watch: _Watch, journal: Journal, rounds: int) -> E
         time.sleep(LOOK_SECONDS)
 
 
-def _write_folder(run: Run, job: Job) -> None:
+def _write_folder(run: Run, job: Job, attempt: str) -> None:
     """What a simulation writes before it trains, and the job; a run that goes on has the first."""
     folder = run.output_dir
     if not run.resume:
@@ -207,7 +211,7 @@ def _write_folder(run: Run, job: Job) -> None:
         config = yaml.safe_dump(to_plain(run.settings), sort_keys=False, allow_unicode=True)
         (folder / "config.yaml").write_text(config, encoding="utf-8")
         write_json(folder / "run.json", {"run_id": run.run_id})
-    write_job(folder / "job.json", job)
+    write_job(folder / "job.json", job, attempt)
 
 
 def _write_report(folder: Path, journal: Journal) -> None:

@@ -17,6 +17,7 @@ import os
 import shutil
 import signal
 import ssl
+import sys
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 
@@ -109,9 +110,9 @@ class CoordinatorProcesses:
     def start_superexec(self, job_file: Path) -> None:
         """Start what starts the ServerApp of the job in ``job_file``."""
         words = [
-            *("flower-superexec", "--root-certificates", str(self._consortium.ca_certificate)),
-            *("--runtime-api-address", f"127.0.0.1:{self._consortium.superlink_port}"),
-            *("--superexec-auth-secret-file", str(self._secret)),
+            *(sys.executable, "-m", "server.deploy.superexec"),
+            *(f"127.0.0.1:{self._consortium.superlink_port}", str(self._consortium.ca_certificate)),
+            str(self._secret),
         ]
         environment = {**self._environment, JOB_FILE: str(job_file)}
         self._running["superexec"] = self._children.start(

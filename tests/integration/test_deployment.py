@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import io
 import json
+import os
 import shutil
 import signal
 import socket
@@ -17,9 +18,10 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from client.site import Site
 from common.bundle import PYPROJECT
 from common.checkpoint import read_tensors
 from common.compose import load_settings
+from common.flower import flower_environment
 from common.journal import read_lines
 from common.processes import free_port, is_listening
 from server.deploy.control import Control
@@ -43,6 +46,7 @@ from tests.conftest import PROJECT
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.deployment,
     pytest.mark.skipif(
         not (shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), reason="needs nginx"
     ),
@@ -73,6 +77,12 @@ class World:
 
     def start_site(self, site: str) -> None:
         self.clients[site] = spawn(["client", str(self.kit(site))], self.base / f"{site}.out")
+
+    def start_sites(self) -> None:
+        """Those that do not run yet."""
+        for site in SITES:
+            if site not in self.clients:
+                self.start_site(site)
 
     def events(self, run: str) -> list[dict[str, Any]]:
         return read_lines(self.base / run / "events.jsonl")
@@ -141,7 +151,7 @@ def processes() -> list[tuple[int, int]]:
 
 
 def expect_gone(family: set[int]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while left := family & {pid for pid, _ in processes()}:
         assert time.monotonic() < deadline, f"orphans: {left}"
         time.sleep(0.1)
@@ -154,12 +164,11 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.2)
 
 
-def run_site(folder: Path) -> tuple[int, str]:
-    """A client that is expected to be refused: its exit code, and what it said."""
-    done = subprocess.run(
-        [*COMMAND, "client", str(folder)], capture_output=True, text=True, timeout=60, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
+def run_sites(*folders: Path) -> list[tuple[int, str]]:
+    """Clients that are expected to be refused: the exit code of each, and what it said."""
+    logs = [folder / "said" for folder in folders]
+    started = [spawn(["client", str(f)], log) for f, log in zip(folders, logs, strict=True)]
+    return [(process.wait(60), log.read_text()) for process, log in zip(started, logs, strict=True)]
 
 
 def weights(folder: Path) -> dict[str, bytes]:
@@ -226,8 +235,7 @@ def test_strangers_are_refused_and_three_sites_train_to_the_simulations_bits(
     with world.server("plain", *PLAIN, "rounds=3") as server:
         wait_for(lambda: is_listening(consortium.port), "the proxy")
         check_refusals(world, consortium, tmp_path)
-        for site in SITES:
-            world.start_site(site)
+        world.start_sites()
         wait_for(lambda: world.rounds("plain"), "round 1")
         status = status_of(world)
         assert server.wait(TIMEOUT) == 0
@@ -250,35 +258,34 @@ def test_strangers_are_refused_and_three_sites_train_to_the_simulations_bits(
 def check_refusals(world: World, consortium: Consortium, folder: Path) -> None:
     """Whoever is not a site of this consortium, and whatever is not its server."""
     stranger = new_key(copy_of(world.kit("southgate"), folder / "stranger"))
-    code, said = run_site(stranger)
-    assert code == 2
-    assert "knows no site with this key" in said
-    assert "refused by the server" in (stranger / "audit.jsonl").read_text()
-
-    other = folder / "other"
-    words = ["sites=[a]", "host=127.0.0.1", f"output_dir={other}", "zip=false"]
+    words = ["sites=[a]", "host=127.0.0.1", f"output_dir={folder / 'other'}", "zip=false"]
     assert fedrounds.main(["provision", *words]) == 0
     foreign = copy_of(world.kit("southgate"), folder / "foreign")
-    shutil.copy(other / "kits" / "a" / "ca.crt", foreign / "ca.crt")
-    code, said = run_site(foreign)
-    assert code == 2
-    assert "is not the one of this kit" in said
-
+    shutil.copy(folder / "other" / "kits" / "a" / "ca.crt", foreign / "ca.crt")
     with plaintext_server() as port:
-        code, said = run_site(copy_of(world.kit("southgate"), folder / "plain", port))
-    assert code == 2
-    assert "does not speak TLS" in said
+        deceived = copy_of(world.kit("southgate"), folder / "deceived", port)
+        said = run_sites(stranger, foreign, deceived)
+    assert [code for code, _ in said] == [2, 2, 2]
+    assert "knows no site with this key" in said[0][1]
+    assert "is not the one of this kit" in said[1][1]
+    assert "does not speak TLS" in said[2][1]
+    for kit in (stranger, foreign, deceived):
+        assert "refused by the server" in (kit / "audit.jsonl").read_text()
 
     plain = http.client.HTTPConnection("127.0.0.1", consortium.port, timeout=10)
-    plain.request("POST", "/v1/fleet/pull-messages", b"")
-    assert plain.getresponse().status == 400
+    assert status_code(plain, "/v1/fleet/pull-messages") == 400
     context = ssl.create_default_context(cafile=str(consortium.ca_certificate))
     for path in ("/v1/control/start-run", "/v1/control/register-node", "/v1/runtime/acquire-task"):
         holder = http.client.HTTPSConnection("127.0.0.1", consortium.port, context=context)
-        holder.request("POST", path, b"")
-        assert holder.getresponse().status == 403, path
+        assert status_code(holder, path) == 403, path
     assert fedrounds.main(["client", str(world.kit("southgate")), "--check"]) == 0
     assert fedrounds.main(["client", str(folder / "foreign"), "--check"]) == 1
+
+
+def status_code(connection: http.client.HTTPConnection, path: str) -> int:
+    with closing(connection):
+        connection.request("POST", path, b"")
+        return connection.getresponse().status
 
 
 @contextmanager
@@ -312,6 +319,7 @@ def status_of(world: World) -> dict[str, Any]:
 def test_a_server_that_is_killed_goes_on_to_the_same_weights(
     world: World, simulated: dict[str, bytes]
 ) -> None:
+    world.start_sites()
     with world.server("killed", *PLAIN, "rounds=3") as server:
         wait_for(lambda: world.rounds("killed"), "round 1")
         kill(server)
@@ -320,8 +328,8 @@ def test_a_server_that_is_killed_goes_on_to_the_same_weights(
     done = subprocess.run([*COMMAND, *again], capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert weights(world.base / "killed") == simulated
-    numbers = [json.loads(t)["round"] for t in (world.base / "killed" / "rounds.jsonl").open()]
-    assert numbers == [1, 2, 3]  # no round was applied twice
+    lines = read_lines(world.base / "killed" / "rounds.jsonl")
+    assert [line["round"] for line in lines] == [1, 2, 3]  # no round was applied twice
 
 
 EVIL_CLIENT = """
@@ -354,7 +362,9 @@ def evil_bundle(folder: Path) -> bytes:
         "evil/__init__.py": b"",
         "evil/app.py": EVIL_SERVER.format(codes=codes).encode(),
     }
-    data: bytes = build_fab_from_files(files)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Flower's own
+        data: bytes = build_fab_from_files(files)[0]
     assert "client/app.py" in zipfile.ZipFile(io.BytesIO(data)).namelist()
     return data
 
@@ -362,16 +372,17 @@ def evil_bundle(folder: Path) -> bytes:
 def test_a_site_is_killed_and_rejoins_and_foreign_code_is_refused(
     world: World, tmp_path: Path
 ) -> None:
+    world.start_sites()
     victim = world.clients["eastbrook"]
-    words = [*PLAIN, "rounds=11", "deadline_seconds=10"]
+    words = [*PLAIN, "rounds=10", "deadline_seconds=10"]
     with world.server("faults", *words) as server:
         wait_for(lambda: world.rounds("faults"), "round 1")
         kill(victim)
         world.start_site("eastbrook")
-        check_foreign_code(world, tmp_path)
+        check_foreign_code(world, server, tmp_path)
         assert server.wait(TIMEOUT + 60) == 0
     rounds = world.rounds("faults")
-    assert [r["round"] for r in rounds] == list(range(1, 12))
+    assert [r["round"] for r in rounds] == list(range(1, 11))
     assert all(r["applied"] for r in rounds)
     without = [r["round"] for r in rounds if "eastbrook" in r["refused"]]
     assert without
@@ -380,18 +391,39 @@ def test_a_site_is_killed_and_rejoins_and_foreign_code_is_refused(
     print("rounds without the killed site:", without, [r["seconds"] for r in rounds])
 
 
-def check_foreign_code(world: World, folder: Path) -> None:
-    """The coordinator itself sends a bundle with code: no site imports it, and each says so."""
+def check_foreign_code(world: World, server: subprocess.Popen[bytes], folder: Path) -> None:
+    """Somebody who has the coordinator's machine sends a bundle with code.
+
+    The server's own SuperExec would not run it; so that one is held, and Flower's takes its place.
+    """
     consortium = Consortium.open(world.coordinator)
-    bundle = evil_bundle(folder)
+    bundle, flower = evil_bundle(folder), world.coordinator / "flower"
+    own = pid_of("server.deploy.superexec", server.pid)
     with Control(consortium.superlink_port, consortium.ca_certificate) as control:
+        os.kill(own, signal.SIGSTOP)
         control.start(hashlib.sha256(bundle).hexdigest(), bundle)
-    wait_for(lambda: (folder / "codes").exists(), "the answers to a foreign bundle")
+        words = ["flower-superexec", "--root-certificates", str(consortium.ca_certificate)]
+        words += ["--runtime-api-address", f"127.0.0.1:{consortium.superlink_port}"]
+        words += ["--superexec-auth-secret-file", str(flower / "superexec.secret")]
+        with subprocess.Popen(words, env=flower_environment(folder / "home")) as foreign:
+            try:
+                wait_for((folder / "codes").exists, "the answers to a foreign bundle")
+            finally:
+                foreign.terminate()
+        os.kill(own, signal.SIGCONT)
     assert 7 in json.loads((folder / "codes").read_text())  # Flower's INVALID_FAB
     assert not (folder / "marker").exists()
     refused = world.audit("northfield", "bundle refused")
     assert refused[-1]["sha256"] == hashlib.sha256(bundle).hexdigest()
     assert "client/app.py" in refused[-1]["reason"]
+
+
+def pid_of(words: str, parent: int) -> int:
+    """The process of ``parent``'s family whose command holds ``words``."""
+    done = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True)
+    rows = [line.strip().partition(" ") for line in done.stdout.splitlines()]
+    family = family_of(parent)
+    return next(int(pid) for pid, _, args in rows if words in args and int(pid) in family)
 
 
 def test_with_privacy_ledgers_results_and_report_come_out(world: World) -> None:
@@ -403,6 +435,7 @@ def test_with_privacy_ledgers_results_and_report_come_out(world: World) -> None:
         assert fedrounds.main(["ledger", "init", str(world.kit(site))]) == 0
     asking = world.kit("southgate") / "consortium.yaml"
     asking.write_text(asking.read_text() + "approve: ask\n")
+    world.start_sites()
     with world.server("private", *PRIVATE) as server:
         wait_for(lambda: world.audit("southgate", "run asked"), "the question")
         run_id = world.audit("southgate", "run asked")[-1]["run_id"]

@@ -21,8 +21,9 @@ from simulations.sites import prepare_cohorts, write_site_folders
 
 CANARY = "CANARYBIRD"
 STATEMENT = {
-    "epsilon_run", "epsilon", "epsilon_rdp", "epsilon_recovery", "epsilon_max", "composition", "delta", "unit", "adjacency",
-    "accountant", "noise_multiplier", "sample_rate", "steps", "max_grad_norm", "assumed_epsilon",
+    "epsilon_run", "epsilon", "epsilon_rdp", "epsilon_recovery", "epsilon_max", "composition",
+    "delta", "unit", "adjacency", "accountant", "noise_multiplier", "sample_rate", "steps",
+    "max_grad_norm", "assumed_epsilon",
 }  # fmt: skip
 ALLOWED = {
     "query": {

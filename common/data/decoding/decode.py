@@ -1,0 +1,63 @@
+"""A file's bytes to what a model sees: uint8 of the task's size. Runs in the worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from common.data.decoding.limits import Limits
+from common.data.decoding.plain import is_plain, iter_plain
+from common.data.dicom import RENDERING, Rendering, iter_images
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is made of a file."""
+
+    size: int
+    """Height and width of the result, in pixels."""
+    channels: int
+    """1 for grey, 3 for RGB."""
+    rendering: Rendering = RENDERING
+
+
+def decode(data: bytes, wanted: Wanted, limits: Limits) -> NDArray[np.uint8]:
+    """Decode, convert and resize every image that is wanted of a file.
+
+    Args:
+        data: the bytes of a DICOM, PNG, JPEG, BMP or TIFF file, told by its content.
+        wanted: size, channels, and which frames or pages.
+        limits: caps on sizes.
+
+    Returns:
+        uint8 (n, channels, size, size); n is 1 unless all frames are wanted.
+
+    Raises:
+        DataError: with the reason.
+    """
+    return np.stack([fit(image, wanted) for image in _images(data, wanted, limits)])
+
+
+def fit(image: Image.Image, wanted: Wanted) -> NDArray[np.uint8]:
+    """One image to uint8 (channels, size, size)."""
+    image = image.convert("L" if wanted.channels == 1 else "RGB")
+    image = image.resize((wanted.size,) * 2, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if wanted.channels == 1 else np.moveaxis(pixels, -1, 0)
+
+
+def to_levels(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """[0, 1] to 0–255, rounded."""
+    return np.rint(unit * 255).astype(np.uint8)
+
+
+def _images(data: bytes, wanted: Wanted, limits: Limits) -> Iterator[Image.Image]:
+    if is_plain(data):
+        every = wanted.rendering.frames == "all"
+        return iter_plain(data, wanted.size, limits, every)
+    images = iter_images(data, wanted.rendering, limits, to_levels)
+    return (Image.fromarray(image) for image in images)

@@ -1,0 +1,71 @@
+"""PNG, JPEG, BMP and TIFF, through Pillow and within the same limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from common.data.decoding.limits import Limits
+from common.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+"""What Pillow may try: some of its other formats start programs or are rarely looked after."""
+
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether a file begins as one of the four formats does, and is no DICOM file all the same.
+
+    A DICOM preamble may hold a TIFF header (PS3.10 7.1).
+    """
+    return data.startswith(_MAGIC) and data[128:132] != b"DICM"
+
+
+def iter_plain(data: bytes, size: int, limits: Limits, every_page: bool) -> Iterator[Image.Image]:
+    """The images of a file: one, or the pages of a TIFF.
+
+    Args:
+        data: the file's bytes.
+        size: a JPEG much larger than this is decoded at a fraction of its size.
+        limits: caps on pixels.
+        every_page: all pages rather than the first.
+
+    Yields:
+        8-bit images. 16 bits are brought to 8 by their full scale of 65535.
+
+    Raises:
+        DataError: with the reason.
+    """
+    try:
+        image = Image.open(BytesIO(data), formats=FORMATS)
+        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+        for page in range(pages if every_page else 1):
+            if pages > 1:
+                image.seek(page)
+            if image.width * image.height > limits.frame_pixels:
+                raise DataError(f"it has more than {limits.frame_pixels} pixels")
+            image.draft(image.mode, (size * 2, size * 2))
+            image.load()
+            yield _eight_bits(image)
+    except DataError:
+        raise
+    except MemoryError:
+        raise DataError("decoding it takes more memory than a file may") from None
+    except Exception:  # Pillow's plugins raise many kinds, with values of the file in their words
+        raise DataError("it is damaged or truncated, or of a kind that is not read") from None
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Modes I (16 or 32 bits) and F would be clipped by convert(), in silence."""
+    if image.mode == "F":
+        raise DataError("its pixels are floats, which have no full scale")
+    if not image.mode.startswith("I"):
+        return image
+    pixels = np.asarray(image, dtype=np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise DataError("its pixels have more than 16 bits")
+    return Image.fromarray((pixels // 257).astype(np.uint8))
