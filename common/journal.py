@@ -59,9 +59,14 @@ class Journal:
     released: names, codes and digests, nothing that follows from a patient.
     """
 
+    MAX_LOG_BYTES = 50_000_000
+
     def __init__(self, folder: Path, stream: TextIO | None = None) -> None:
+        """Open a folder's; a log that has grown large is put aside, and the one before it goes."""
         self.folder = folder
         self._stream = stream
+        if self.log_path.exists() and self.log_path.stat().st_size > self.MAX_LOG_BYTES:
+            self.log_path.replace(folder / "log.old.jsonl")
 
     @property
     def log_path(self) -> Path:

@@ -16,8 +16,9 @@ from common.messages import Answer, Description, Request, payload_bytes
 
 A = TypeVar("A", bound=Answer)
 
+GONE = "no answer (the node is gone)"
 NO_ANSWER = {
-    ErrorCode.NODE_UNAVAILABLE: "no answer (the node is gone)",
+    ErrorCode.NODE_UNAVAILABLE: GONE,
     ErrorCode.MESSAGE_UNAVAILABLE: "no answer in time",
     ErrorCode.REPLY_MESSAGE_UNAVAILABLE: "no answer in time",
     ErrorCode.INVALID_FAB: "no answer (the site refused the bundle)",
@@ -59,29 +60,34 @@ class Exchange:
     def meet(self, request: Request, num_sites: int, wait_seconds: float) -> Replies[Description]:
         """Wait for the nodes, and ask each who it is.
 
-        A site may take as long to answer as a node may take to come: a person may have to agree.
+        A site may take as long to answer as a node may take to come: a person may have to agree. A
+        node that vanished stands among Flower's for up to 60 s more; it is waited for again.
 
         Raises:
             IncompleteRunError: where fewer than ``num_sites`` nodes came in time.
             MessageError: where two nodes claim one name.
         """
-        node_ids = self._wait_for_nodes(num_sites, wait_seconds)
-        known = self.registered or {}
-        anonymous = {known.get(node_id, f"node {node_id}"): node_id for node_id in node_ids}
+        deadline = time.monotonic() + wait_seconds
         patience = self.deadline_seconds and max(self.deadline_seconds, wait_seconds)
-        replies = self._send(
-            anonymous, "query", dict.fromkeys(anonymous, request), Description.unpack, patience
-        )
-        refused = dict(replies.refused)
-        described = {}
-        for node, description in replies.answers.items():
-            if self.registered is not None and description.site != node:
-                refused[node] = f"answered in the name of '{description.site}'"
-                continue
-            if description.site in self.nodes:
-                raise MessageError(f"two nodes call themselves '{description.site}'")
-            self.nodes[description.site] = anonymous[node]
-            described[description.site] = description
+        described: dict[str, Description] = {}
+        while True:
+            node_ids = self._wait_for_nodes(num_sites, deadline, wait_seconds)
+            known = self.registered or {}
+            named = {known.get(node_id, f"node {node_id}"): node_id for node_id in node_ids}
+            left = {name: node_id for name, node_id in named.items() if name not in described}
+            requests = dict.fromkeys(left, request)
+            replies = self._send(left, "query", requests, Description.unpack, patience)
+            refused = dict(replies.refused)
+            for node, description in replies.answers.items():
+                if self.registered is not None and description.site != node:
+                    refused[node] = f"answered in the name of '{description.site}'"
+                    continue
+                if description.site in self.nodes:
+                    raise MessageError(f"two nodes call themselves '{description.site}'")
+                self.nodes[description.site] = left[node]
+                described[description.site] = description
+            if set(refused.values()) != {GONE} or time.monotonic() > deadline:
+                break
         self.nodes = dict(sorted(self.nodes.items()))
         return Replies(dict(sorted(described.items())), refused)
 
@@ -166,9 +172,8 @@ class Exchange:
         names = {node_id: site for site, node_id in self.nodes.items()}
         self.dropped.append(f"{names.get(sender, f'node {sender}')}: {what}")
 
-    def _wait_for_nodes(self, num_sites: int, wait_seconds: float) -> list[int]:
+    def _wait_for_nodes(self, num_sites: int, deadline: float, wait_seconds: float) -> list[int]:
         """Flower may start a ServerApp before its nodes have registered."""
-        deadline = time.monotonic() + wait_seconds
         while len(node_ids := self._present()) < num_sites:
             if time.monotonic() > deadline:
                 raise IncompleteRunError(

@@ -23,7 +23,7 @@ import yaml
 from common.checkpoint import read_json, write_json
 from common.config import Experiment, Settings, TaskSettings
 from common.data.labels import is_multi_label
-from common.errors import IncompleteRunError
+from common.errors import IncompleteRunError, ProcessError, SettingsError
 from common.journal import Follower, Journal, append_line
 from common.models import MODELS
 from common.processes import Children, only_one, terminated_like_ctrl_c
@@ -37,7 +37,7 @@ from server.deploy.members import synchronise
 from server.deploy.options import ServerOptions, choose_sites
 from server.deploy.superlink import CoordinatorProcesses
 from server.job import Job
-from server.provision.consortium import Consortium
+from server.provision.consortium import Consortium, utc_now
 from server.strategies import STRATEGIES
 
 
@@ -53,6 +53,7 @@ LOCK = "server.lock"
 RUNS = "runs.jsonl"
 """Each run that was started or resumed, and where its folder is."""
 
+SOON_DAYS = 30
 LOOK_SECONDS = 0.3
 CARE_SECONDS = 2.0
 """Between two looks at processes, keys and Flower's own idea of the run."""
@@ -103,6 +104,7 @@ def _serve(
     consortium: Consortium, run: Run, options: ServerOptions, experiment: Experiment,
     journal: Journal, children: Children,
 ) -> Ended:  # fmt: skip
+    _check_certificates(consortium, journal)
     processes = CoordinatorProcesses(consortium, children, options.proxy)
     processes.start_superlink()  # 1
     with Control(consortium.superlink_port, consortium.ca_certificate) as control:
@@ -144,6 +146,20 @@ def _serve(
     return ended
 
 
+def _check_certificates(consortium: Consortium, journal: Journal) -> None:
+    """Refuse to start with certificates that every site will refuse.
+
+    Raises:
+        SettingsError: where one has ended.
+    """
+    left = consortium.certificate_expiry() - utc_now()
+    renew = f"'fedrounds provision renew {consortium.folder}' makes new ones"
+    if left.total_seconds() <= 0:
+        raise SettingsError(f"a certificate of this consortium has ended; {renew}")
+    if left.days < SOON_DAYS:
+        journal.say(f"warning: a certificate ends in {left.days} days; {renew}")
+
+
 class _Watch:
     """Looks after what runs beside the run."""
 
@@ -167,10 +183,17 @@ class _Watch:
         for name in self._processes.revive():
             self._journal.audit("restarted", process=name)
             self._journal.say(f"the {name} had ended and was started again")
+        try:
+            return self._look_inside()
+        except (ProcessError, SettingsError) as error:  # it may be better the next time
+            self._journal.output("fedrounds", f"looking after the run: {error}")
+            return None
+
+    def _look_inside(self) -> str | None:
         keys = self._key_files()
         if keys != self._keys:
-            self._keys = keys
             synchronise(self._control, Consortium.open(self._consortium.folder), self._journal)
+            self._keys = keys
         for status in self._control.runs():
             if status.run_id == self._flower_run and status.status == FINISHED:
                 return status.details or "no reason given"

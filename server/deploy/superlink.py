@@ -99,13 +99,15 @@ class CoordinatorProcesses:
                 "nginx is not installed here: install it (apt-get install nginx-light), or set "
                 "proxy=false where another process forwards /v1/fleet/ to the SuperLink"
             )
+        port, address = self._consortium.port, _own_address(self._consortium)
+        if is_listening(port, address):
+            raise ProcessError(f"port {port} of this machine is taken: expected it free for nginx")
         words = self._consortium.nginx_command(executable)
         child = self._children.start(
             "proxy", words, os.environ, self._consortium.folder, end_with=signal.SIGTERM
         )
         self._running["proxy"] = child
-        port = self._consortium.port
-        wait_until(lambda: is_listening(port, _own_address(self._consortium)), child, 15.0, "nginx")
+        wait_until(lambda: is_listening(port, address), child, 15.0, "nginx")
 
     def start_superexec(self, job_file: Path) -> None:
         """Start what starts the ServerApp of the job in ``job_file``."""

@@ -380,7 +380,7 @@ def test_a_site_is_killed_and_rejoins_one_pauses_and_foreign_code_is_refused(
 ) -> None:
     world.start_sites()
     victim = world.clients["eastbrook"]
-    with world.server("faults", *PLAIN, "rounds=15", "deadline_seconds=10") as server:
+    with world.server("faults", *PLAIN, "rounds=12", "deadline_seconds=10") as server:
         wait_for(lambda: world.rounds("faults"), "round 1")
         kill(victim)
         world.start_site("eastbrook")
@@ -390,7 +390,7 @@ def test_a_site_is_killed_and_rejoins_one_pauses_and_foreign_code_is_refused(
         check_pause(world, "southgate")
         assert server.wait(TIMEOUT) == 0
     rounds = world.rounds("faults")
-    assert [r["round"] for r in rounds] == list(range(1, 16))
+    assert [r["round"] for r in rounds] == list(range(1, 13))
     assert all(r["applied"] for r in rounds)
     assert all(len(r["answered"]) == 3 - len(r["refused"]) for r in rounds)
     assert set(rounds[-1]["answered"]) >= {"eastbrook", "northfield"}
