@@ -27,7 +27,7 @@ from server.deploy.jobfile import JOB_FILE, job_file, read_attempt, read_job, wr
 from server.deploy.options import ServerOptions, choose_sites, split_words
 from server.deploy.superexec import ServerAppExecutor
 from server.job import Job, Silent
-from server.provision.consortium import Consortium
+from server.provision.consortium import Consortium, utc_now
 from simulations.flower import become_server, give_message_id
 
 
@@ -220,3 +220,14 @@ def test_an_experiment_is_as_the_settings_say() -> None:
     assert parse_experiment(experiment.to_yaml()) == experiment
     table = ["data=table", "data.classes=[x,y]", "privacy=patient"]
     assert not shared_experiment(load_settings(table, has_data=False)).multi_label
+
+
+def test_certificates_that_have_ended_are_found_before_anything_starts(
+    consortium: Consortium, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Consortium, "certificate_expiry", lambda _: utc_now())
+    assert fedrounds.main(["server", str(consortium.folder)]) == 2
+    assert "provision renew" in capsys.readouterr().err
+    assert not (consortium.folder / "flower").exists()
+    events = [line["event"] for line in read_lines(consortium.folder / "audit.jsonl")]
+    assert events[-2:] == ["started", "stopped"]
