@@ -28,6 +28,7 @@ from common.data.decoding.process import Refusal
 from common.data.dicom import Rendering
 from common.data.images import STRETCHED, read_many, refused
 from common.data.manifest import Manifest
+from common.data.npz import file_of
 from common.errors import DataError
 
 VERSION = 2
@@ -210,7 +211,7 @@ def _row_keys(manifest: Manifest, task: TaskSettings, rendering: Rendering) -> l
         digest = start.copy()
         digest.update(os.fsencode(file))
         with suppress(OSError):  # a file that is gone is refused when it is read
-            facts = (manifest.root / file).stat()
+            facts = file_of(manifest.root / file).stat()
             times = f"{facts.st_mtime_ns} {facts.st_ctime_ns}"
             digest.update(f"\n{facts.st_size} {times}".encode())
         keys.append(digest.digest())

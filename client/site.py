@@ -18,9 +18,10 @@ from client.ledger import Ledger
 from client.policy import Policy
 from common.checks import check_source
 from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, SourceSettings
+from common.data.labels import has_several_labels
+from common.data.layouts import read_manifest
 from common.data.manifest import Manifest
 from common.data.split import Part, rows_of_part
-from common.data.table import read_manifest
 from common.errors import PolicyError, SettingsError
 from common.schema import build
 
@@ -100,7 +101,7 @@ class Site:
         policy, task = self.settings.policy, experiment.data
         if policy.classes and experiment.classes != policy.classes:
             raise PolicyError(f"classes: the site allows {', '.join(policy.classes)}")
-        single = self.settings.data.label_separator is None
+        single = not has_several_labels(self.settings.data)
         if (
             policy.release_metrics == "exact"
             and policy.min_count > 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from string import Formatter
 
 import yaml
 
@@ -15,6 +15,7 @@ from common.config import (
     StrategySettings,
     TaskSettings,
 )
+from common.data.records import path_regex, pattern_columns
 from common.errors import SettingsError
 from common.schema import build
 
@@ -73,8 +74,8 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
 def _check_data(settings: Settings) -> list[str]:
     """What only a simulation has: the sites' half of the data settings."""
     data, problems = settings.data, []
-    if data.layout == "table" and data.root is None:
-        problems.append("data.root must be given: the folder that holds the table")
+    if data.root is None and not data.phantom:
+        problems.append("data.root must be given: the folder that holds the images")
     if settings.privacy.unit == "patient" and data.patient_column is None:
         problems.append(
             "privacy=patient needs data.patient_column: the column that identifies the patient "
@@ -135,11 +136,20 @@ def check_task(task: TaskSettings) -> list[str]:
 def check_source(source: SourceSettings) -> list[str]:
     """What a site's own half of the data settings holds against itself."""
     problems = []
-    if (source.image_column is None) == (source.image_pattern is None):
-        problems.append("give exactly one of data.image_column and data.image_pattern")
+    if source.layout == "folder" and (source.image_column or not source.image_pattern):
+        problems.append(
+            "data.layout=folder needs data.image_pattern, as {label}/{image}, and no "
+            "data.image_column: all that it knows of an image is its path"
+        )
+    if source.image_column is None and source.image_pattern is None:
+        problems.append("give data.image_column or data.image_pattern: where the images are")
+    from_path = source.layout in ("folder", "dicom") or source.image_column is not None
     try:
-        list(Formatter().parse(source.image_pattern or ""))
-    except ValueError as error:
+        if from_path:
+            path_regex(source.image_pattern or "")
+        else:
+            pattern_columns(source.image_pattern)
+    except (ValueError, re.error) as error:
         problems.append(
             f"data.image_pattern: expected columns in braces, got '{source.image_pattern}': {error}"
         )

@@ -24,6 +24,7 @@ SITE_NAME_RULE = "at most 64 letters, digits, '.', '_' and '-', a letter or digi
 """A site's name becomes a file name at the server, so what may stand in it is fixed."""
 
 Augmentation = Literal["none", "flip", "dihedral"]
+Layout = Literal["table", "folder", "medmnist", "dicom"]
 PrivacyUnit = Literal["none", "patient", "image"]
 ReleaseMetrics = Literal["none", "noised", "exact"]
 
@@ -37,7 +38,8 @@ class TaskSettings:
     negative_label: str | None = None
     """In a multi-label list, the label that means "none of them"."""
     multi_label: bool | None = None
-    """Several labels an image; ``None`` means: yes where ``label_separator`` is set."""
+    """Several labels an image; ``None`` means: yes where ``label_separator`` or ``label_columns``
+    is set."""
     image_size: int = 64
     """Height and width that every image is resized to, in pixels."""
     channels: int = 1
@@ -50,15 +52,30 @@ class TaskSettings:
 class SourceSettings:
     """Where a site's images are: the site's own, never sent."""
 
+    layout: Layout = "table"
+    """``table``: CSV beside a folder; ``folder``: what the paths say; ``medmnist``: one ``.npz``;
+    ``dicom``: what the headers say. Every layout gives rows with columns; see
+    ``common/data/layouts.py``."""
     root: str | None = None
     """Folder that holds the table and the images."""
     table: str = "metadata.csv"
+    """The CSV table or the ``.npz`` under ``root``; with ``*`` in its folders, all that fit, and
+    each table's paths start at its own folder."""
+    join_tables: tuple[str, ...] = ()
+    """Further CSV tables under ``root``, each joined on the columns that both have."""
     image_column: str | None = None
-    """Column with a path under ``root``."""
+    """Column with a path under ``root``; in a listing (``dicom``), the name of that column."""
     image_pattern: str | None = None
-    """Path under ``root`` with columns in braces, as ``images/{image_id}.jpg``."""
+    """Path under ``root`` with columns in braces, as ``images/{image_id}.jpg``: columns give the
+    path, or a path that is known gives columns."""
     label_column: str = "label"
     label_separator: str | None = None
+    label_columns: tuple[str, ...] = ()
+    """Instead of ``label_column``: one column a label, of 1, 0, -1 (uncertain) or blank."""
+    uncertain_labels: Literal["refuse", "zeros", "ones", "ignore"] = "refuse"
+    """What -1 in ``label_columns`` is taken for; ``ignore``: unknown, and masked."""
+    blank_labels: Literal["refuse", "zeros", "ignore"] = "refuse"
+    """What a blank cell is taken for, where an image may have several labels."""
     patient_column: str | None = None
     site_column: str | None = None
     """Column that names a row's site, where one table serves several."""
@@ -82,7 +99,8 @@ class SourceSettings:
 class DataSettings(SourceSettings, TaskSettings):
     """A simulation knows both halves: it writes the site's half into each ``site.yaml``."""
 
-    layout: Literal["table", "phantom"] = "table"
+    phantom: bool = False
+    """Where no ``root`` is given, write the phantom hospitals from the seed and use those."""
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from common.config import (
     TaskSettings,
 )
 from common.data.labels import derive_classes, is_multi_label
+from common.data.layouts import read_manifest, read_records
 from common.data.manifest import Manifest
+from common.data.records import root_of
 from common.data.split import Part
-from common.data.table import read_manifest, read_rows, root_of
 from common.errors import DataError, OneClassError, SettingsError
 from common.models import MODELS
 from common.schema import narrow, suggest, to_plain
@@ -115,7 +116,7 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
         SettingsError: where public counts do not fit the sites.
     """
     data = settings.data
-    if data.layout == "phantom" and data.root is None:
+    if data.phantom and data.root is None:
         root = workspace / "hospitals"
         if not (workspace / "config.yaml").exists():  # a run that goes on has them already
             write_hospitals(root, settings.seed)
@@ -147,13 +148,16 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
 
 
 def find_sources(source: SourceSettings) -> dict[str, SourceSettings]:
-    """Site name to that site's own source: by the site column, or each folder with the table."""
-    root = root_of(source)
-    if not root.is_dir():
-        raise DataError(f"data.root: expected a folder, and there is none at {root}")
-    if source.site_column is not None:
-        names = sorted({row[source.site_column] for row in read_rows(source)})
+    """Site name to that site's own source: by the site column, or each folder with the table.
+
+    A folder of images that no column divides is one site.
+    """
+    root, column = root_of(source), source.site_column
+    if column is not None:
+        names = sorted({record.cells[column] for record in read_records(source)})
         found = {name: replace(source, site_value=name) for name in names}
+    elif source.layout in ("folder", "dicom") or "*" in source.table:
+        found = {root.name: source}
     else:
         found = {
             folder.name: replace(source, root=str(folder))
@@ -223,8 +227,8 @@ def _site(
 
 
 def _derived(sources: Mapping[str, SourceSettings], task: TaskSettings) -> tuple[str, ...]:
-    texts = [r[s.label_column] for s in sources.values() for r in read_rows(s)]
-    return derive_classes(texts, next(iter(sources.values())), task)
+    rows = [record.cells for source in sources.values() for record in read_records(source)]
+    return derive_classes(rows, next(iter(sources.values())), task)
 
 
 def _check_public(public: int | Mapping[str, int] | None, names: Sequence[str]) -> None:

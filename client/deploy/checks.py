@@ -16,7 +16,9 @@ from typing import Literal
 from client.deploy.consortium import Membership, ca_certificate
 from client.deploy.keys import check_key
 from client.site import Site
-from common.data.table import check_files, image_path, read_rows, root_of
+from common.data.layouts import check_files, read_records
+from common.data.npz import file_of
+from common.data.records import root_of
 from common.errors import FedroundsError, SettingsError
 
 MIN_FREE_BYTES = 2 * 1024**3
@@ -101,16 +103,15 @@ def _ledger(folder: Path) -> str:
 
 
 def _data(folder: Path) -> str:
-    """The table, and that each of its images is there and the first can be read."""
+    """The list of images, that each of them is there and the first can be opened."""
     source = Site.open(folder).settings.data
-    rows, root = read_rows(source), root_of(source)
-    files = [image_path(row, source) for row in rows]
-    if not files:
-        raise SettingsError(f"the table under {root} has no row of this site")
-    check_files(root, files)
-    with (root / files[0]).open("rb") as stream:
+    records, root = read_records(source), root_of(source)
+    if not records:
+        raise SettingsError(f"there is no image of this site under {root}")
+    check_files(source, records)
+    with file_of(root / records[0].file).open("rb") as stream:
         stream.read(1)
-    return f"{len(rows)} images under {root}"
+    return f"{len(records)} images under {root}"
 
 
 def _server(folder: Path) -> str:

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from common.data.decoding.decode import Wanted, fit
 from common.data.decoding.pool import Pool, shared_pool
 from common.data.decoding.process import Refusal, Reply
 from common.data.dicom import Rendering
+from common.data.npz import iter_images, parse_reference
 from common.errors import DataError
 
 STRETCHED = Rendering(stretch=True)
@@ -55,9 +58,9 @@ def try_read(
     pool: Pool | None = None,
 ) -> NDArray[np.uint8] | Refusal:
     """As :func:`read_image`, but a file that cannot be read is an answer and no error."""
-    request = image_request(size, channels, rendering)
-    reply = (pool or shared_pool()).ask(path, request)
-    return to_image(path, reply, size, channels)
+    images: list[NDArray[np.uint8] | Refusal] = []
+    read_many([path], size, channels, lambda _, image: images.append(image), rendering, pool)
+    return images[0]
 
 
 def read_images(path: Path, size: int, channels: int, rendering: Rendering) -> NDArray[np.uint8]:
@@ -84,13 +87,27 @@ def try_header(
     Several values of an element are joined by a backslash; an element that is absent is left out.
     A file that is no DICOM file has an empty answer.
     """
-    reply = (pool or shared_pool()).ask(path, {"keywords": list(keywords)})
+    return _facts(path, (pool or shared_pool()).ask(path, {"keywords": list(keywords)}))
+
+
+def _facts(path: Path, reply: Reply | Refusal) -> dict[str, str] | Refusal:
     if isinstance(reply, Refusal):
         return reply
     facts = reply.line.get("header")
     if not isinstance(facts, dict):
         return Refusal(path, "its decoder gave no proper answer")
     return {str(keyword): str(value) for keyword, value in facts.items()}
+
+
+def try_headers(paths: Sequence[Path], keywords: Sequence[str]) -> list[dict[str, str] | Refusal]:
+    """As :func:`try_header`, for many files with all workers."""
+    answers: dict[int, dict[str, str] | Refusal] = {}
+
+    def take(index: int, reply: Reply | Refusal) -> None:
+        answers[index] = _facts(paths[index], reply)
+
+    shared_pool().ask_all(paths, {"keywords": list(keywords)}, take)
+    return [answers[index] for index in range(len(paths))]
 
 
 def read_many(
@@ -104,7 +121,7 @@ def read_many(
     """Read many files with all workers.
 
     Args:
-        paths: n files.
+        paths: n files, or images within ``.npz`` files; those are read in this process.
         size: as for :func:`read_image`.
         channels: as for :func:`read_image`.
         take: gets each file's index and its image or refusal, in the order that they are ready,
@@ -113,11 +130,36 @@ def read_many(
         pool: which workers; by default this process's.
     """
 
+    arrays = {i: place for i, path in enumerate(paths) if (place := parse_reference(path))}
+    files = [i for i in range(len(paths)) if i not in arrays]
+
     def convert(index: int, reply: Reply | Refusal) -> None:
-        take(index, to_image(paths[index], reply, size, channels))
+        take(files[index], to_image(paths[files[index]], reply, size, channels))
 
     request = image_request(size, channels, rendering)
-    (pool or shared_pool()).ask_all(paths, request, convert)
+    (pool or shared_pool()).ask_all([paths[i] for i in files], request, convert)
+    _read_arrays(arrays, Wanted(size, channels, rendering), take)
+
+
+def _read_arrays(
+    places: Mapping[int, tuple[Path, str, int]],
+    wanted: Wanted,
+    take: Callable[[int, NDArray[np.uint8] | Refusal], None],
+) -> None:
+    """Read images within ``.npz`` files, each member once from its start."""
+    members: dict[tuple[Path, str], dict[int, int]] = {}
+    for index, (path, member, number) in places.items():
+        members.setdefault((path, member), {})[number] = index
+    for (path, member), left in members.items():
+        reason = "the file does not hold it"
+        try:
+            for number, pixels in enumerate(iter_images(path, member)):
+                if number in left:
+                    take(left.pop(number), fit(Image.fromarray(pixels), wanted))
+        except DataError as error:
+            reason = str(error)
+        for index in left.values():
+            take(index, Refusal(path, reason))
 
 
 def refused(refusal: Refusal) -> DataError:

@@ -1,7 +1,8 @@
-"""A table's label text to a row of zeros and ones."""
+"""A site's label texts to zeros, ones and NaN, which stands for unknown."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import SourceSettings, TaskSettings
+from common.data.label_columns import class_of_columns, encode_columns
 from common.errors import DataError
 from common.schema import suggest
+
+Cells = Mapping[str, str]
+
+
+def encode_labels(
+    rows: Sequence[Cells], source: SourceSettings, task: TaskSettings, classes: tuple[str, ...]
+) -> NDArray[np.float32]:
+    """Encode n rows' labels.
+
+    Returns:
+        float32 (n, K): 1, 0, or NaN where unknown. A single label is always known.
+
+    Raises:
+        DataError: naming every label that cannot be understood, with how often it stands there.
+    """
+    several = is_multi_label(source, task)
+    if source.label_columns:
+        return encode_columns(rows, source, classes, several)
+    texts = [row[source.label_column] for row in rows]
+    return LabelReader.of(source, task, classes).encode(texts)
+
+
+def is_multi_label(source: SourceSettings, task: TaskSettings) -> bool:
+    """Several labels an image: as the task says, else as the site's own labels can be."""
+    return has_several_labels(source) if task.multi_label is None else task.multi_label
+
+
+def has_several_labels(source: SourceSettings) -> bool:
+    """Whether the site's rows can hold several labels."""
+    return source.label_separator is not None or bool(source.label_columns)
+
+
+def derive_classes(
+    rows: Iterable[Cells], source: SourceSettings, task: TaskSettings
+) -> tuple[str, ...]:
+    """Sorted names that stand in the labels: for a simulation only, since it reads every site."""
+    if source.label_columns:
+        return tuple(dict.fromkeys(class_of_columns(source).values()))
+    reader = LabelReader.of(source, task, ())
+    return tuple(sorted({name for row in rows for name in reader.names(row[source.label_column])}))
 
 
 @dataclass(frozen=True)
 class LabelReader:
-    """Translates one site's label texts into the shared classes.
+    """Translates the texts of one column into the shared classes.
 
     A label goes through the site's ``label_map`` first. The ``negative_label`` of a multi-label
     list stands for none of the classes. A label that is neither is refused by name.
@@ -25,13 +67,15 @@ class LabelReader:
     separator: str | None
     negative_label: str | None
     label_map: Mapping[str, str]
+    blank: str = "refuse"
+    """What a blank list is taken for; see ``SourceSettings.blank_labels``."""
 
     @staticmethod
     def of(source: SourceSettings, task: TaskSettings, classes: tuple[str, ...]) -> LabelReader:
-        separator = source.label_separator if is_multi_label(source, task) else None
-        if is_multi_label(source, task) and separator is None:
-            separator = "|"
-        return LabelReader(classes, separator, task.negative_label, source.label_map)
+        separator = (source.label_separator or "|") if is_multi_label(source, task) else None
+        return LabelReader(
+            classes, separator, task.negative_label, source.label_map, source.blank_labels
+        )
 
     def names(self, text: str) -> list[str]:
         """The shared names in one cell; empty where the cell means none of the classes."""
@@ -48,11 +92,7 @@ class LabelReader:
         rows = [self.names(text) for text in texts]
         if self.separator is not None and self.negative_label is not None:
             self._check_negatives(texts)
-        unknown: dict[str, int] = {}
-        for row in rows:
-            for name in row:
-                if name not in self.classes:
-                    unknown[name] = unknown.get(name, 0) + 1
+        unknown = Counter(name for row in rows for name in row if name not in self.classes)
         if unknown:
             raise DataError(self._refusal(unknown))
         labels = np.zeros((len(rows), len(self.classes)), dtype=np.float32)
@@ -60,6 +100,8 @@ class LabelReader:
         for i, row in enumerate(rows):
             for name in row:
                 labels[i, index[name]] = 1.0
+            if self.separator is not None and self.blank == "ignore" and not texts[i].strip():
+                labels[i] = np.nan
         return labels
 
     def _check_negatives(self, texts: Sequence[str]) -> None:
@@ -69,10 +111,10 @@ class LabelReader:
             self.negative_label in self._words(text) and bool(self.names(text)) for text in texts
         )
         problems = []
-        if blank:
+        if blank and self.blank == "refuse":
             problems.append(
                 f"{blank} rows have no label: write '{self.negative_label}' for none of the "
-                "classes, or leave those rows out"
+                "classes, leave those rows out, or set data.blank_labels"
             )
         if both:
             problems.append(f"{both} rows have '{self.negative_label}' beside another label")
@@ -89,18 +131,3 @@ class LabelReader:
             for name, count in sorted(unknown.items())
         ]
         return "\n".join([*lines, "translate a site's own labels with data.label_map"])
-
-
-def is_multi_label(source: SourceSettings, task: TaskSettings) -> bool:
-    """Several labels an image: as the task says, else where the table has a separator."""
-    if task.multi_label is not None:
-        return task.multi_label
-    return source.label_separator is not None
-
-
-def derive_classes(
-    texts: Iterable[str], source: SourceSettings, task: TaskSettings
-) -> tuple[str, ...]:
-    """Sorted names that stand in the labels: for a simulation only, since it reads every site."""
-    reader = LabelReader.of(source, task, ())
-    return tuple(sorted({name for text in texts for name in reader.names(text)}))

@@ -1,161 +1,149 @@
-"""Reader for a CSV table beside a folder of images (``data=table``)."""
+"""Records from CSV tables beside a folder of images (``data.layout=table``)."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+import gzip
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import Formatter
 
-from common.config import SourceSettings, TaskSettings
-from common.data.labels import LabelReader
-from common.data.manifest import Manifest
+from common.config import SourceSettings
+from common.data.records import (
+    Record,
+    check_columns,
+    path_regex,
+    pattern_columns,
+    root_of,
+)
 from common.errors import DataError
 from common.schema import suggest
 
-Row = Mapping[str, str]
+Row = dict[str, str]
 
 
-def read_manifest(source: SourceSettings, task: TaskSettings, classes: tuple[str, ...]) -> Manifest:
-    """Read one site's table into a manifest.
-
-    Args:
-        source: the site's own paths and column names.
-        task: the shared task.
-        classes: the ordered public classes.
+def read_table(source: SourceSettings) -> list[Record]:
+    """Every row of the table, or of all tables where ``data.table`` holds ``*``.
 
     Raises:
-        DataError: on a missing folder or table, an unreadable table, an unknown column, an unknown
-            label, a missing image, an empty patient id, or when no row is left.
+        DataError: on a missing or unreadable table, or an unknown column.
     """
-    rows = read_rows(source)
     root = root_of(source)
-    files = tuple(image_path(row, source) for row in rows)
-    check_files(root, files)
-    manifest = Manifest(
-        root=root,
-        files=files,
-        patients=_patients(rows, files, source),
-        labels=LabelReader.of(source, task, classes).encode(
-            [row[source.label_column] for row in rows]
-        ),
-        classes=classes,
-        metadata={c: tuple(row[c] for row in rows) for c in source.metadata_columns},
-    )
-    if not len(manifest):
-        raise DataError(f"{table_path(source)}: no rows are left to train on{_filter_text(source)}")
-    return manifest
+    further = [(name, *read_rows(root / name)) for name in source.join_tables]
+    records: list[Record] = []
+    for path in table_paths(source):
+        columns, rows = read_rows(path)
+        for name, more_columns, more_rows in further:
+            rows = join(rows, more_rows, _shared(columns, more_columns, path, name))
+            columns = list(dict.fromkeys([*columns, *more_columns]))
+        records += _records(rows, columns, source, path)
+    return records
 
 
-def read_rows(source: SourceSettings) -> list[Row]:
-    """The table's rows that belong to this site and are not excluded, columns checked."""
-    path = table_path(source)
-    if not root_of(source).is_dir():
-        raise DataError(f"data.root: expected a folder, and there is none at {root_of(source)}")
-    if not path.is_file():
-        raise DataError(f"data.table: expected a CSV table, and there is none at {path}")
+def table_paths(source: SourceSettings) -> list[Path]:
+    """The tables that ``data.table`` names.
+
+    Raises:
+        DataError: where there is none.
+    """
+    root = root_of(source)
+    paths = sorted(root.glob(source.table)) if "*" in source.table else [root / source.table]
+    if not paths or not all(path.is_file() for path in paths):
+        raise DataError(
+            f"data.table: expected a CSV table, and there is none at {root / source.table}"
+        )
+    return paths
+
+
+def read_rows(path: Path) -> tuple[list[str], list[Row]]:
+    """A table's columns and rows; one that ends in ``.gz`` is unpacked.
+
+    Raises:
+        DataError: where it is missing, no CSV in UTF-8, or has rows of different lengths.
+    """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            columns = list(reader.fieldnames or [])
-            check_columns(columns, source, path)
-            rows = [row for row in reader if _belongs(row, source)]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            columns = next(reader, [])
+            cells = [row for row in reader if row]
+    except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
         raise DataError(
             f"{path}: expected a CSV table in UTF-8, but it cannot be read: {error}"
         ) from error
-    for number, row in enumerate(rows, start=1):
-        if None in row or None in row.values():
+    for number, row in enumerate(cells, start=1):
+        if len(row) != len(columns):
             raise DataError(
                 f"{path}: row {number} has not as many cells as the header's {len(columns)}"
             )
-    excluded = set(source.exclude)
-    return [row for row in rows if image_path(row, source) not in excluded]
+    return columns, [dict(zip(columns, row, strict=True)) for row in cells]
 
 
-def root_of(source: SourceSettings) -> Path:
-    if source.root is None:
-        raise DataError("data.root must be given: the folder that holds the table")
-    return Path(source.root)
+def join(rows: Sequence[Row], further: Sequence[Row], shared: Sequence[str]) -> list[Row]:
+    """Rows with the columns of the one further row that has the same shared cells.
+
+    Rows that have no partner are left out: nothing is known of them.
+
+    Raises:
+        DataError: where a further table has two rows for one.
+    """
+    partners: dict[tuple[str, ...], Row] = {}
+    for row in further:
+        key = tuple(row[column] for column in shared)
+        if partners.setdefault(key, row) != row:
+            raise DataError(
+                f"data.join_tables: expected one row for each {' and '.join(shared)}, and there "
+                "are several that differ"
+            )
+    keys = (tuple(row[column] for column in shared) for row in rows)
+    return [row | partners[key] for row, key in zip(rows, keys, strict=True) if key in partners]
 
 
-def table_path(source: SourceSettings) -> Path:
-    return root_of(source) / source.table
+def _shared(columns: list[str], further: list[str], path: Path, name: str) -> list[str]:
+    shared = [column for column in columns if column in further]
+    if not shared:
+        raise DataError(f"data.join_tables: {name} has no column in common with {path}")
+    return shared
 
 
-def image_path(row: Row, source: SourceSettings) -> str:
-    """Path of a row's image under the root, by ``image_column`` or ``image_pattern``."""
+def _records(
+    rows: list[Row], columns: list[str], source: SourceSettings, path: Path
+) -> list[Record]:
+    """Rows to records, with the path from the columns and, by a pattern, columns from the path."""
+    pattern = source.image_pattern or ""
+    from_path = source.image_column is not None and bool(pattern)
+    every = [*columns, *pattern_columns(pattern)] if from_path else columns
+    check_columns(every, source, path)
+    lacking = [] if from_path else [c for c in pattern_columns(pattern) if c not in columns]
+    if lacking:
+        raise DataError(
+            f"{path}: data.image_pattern names the column '{lacking[0]}', which is not there"
+            f"{suggest(lacking[0], columns)}"
+        )
+    start = ""
+    if "*" in source.table:
+        start = path.parent.relative_to(root_of(source)).as_posix() + "/"
+    records = []
+    regex = path_regex(pattern) if from_path else None
+    for row in rows:
+        file = start + image_path(row, source)
+        if regex is not None:
+            row.update(_path_cells(regex, row[source.image_column or ""], pattern))
+        records.append(Record(file, row, file))
+    return records
+
+
+def _path_cells(regex: re.Pattern[str], file: str, pattern: str) -> Row:
+    found = regex.fullmatch(file)
+    if found is None:
+        raise DataError(f"data.image_pattern: expected paths as {pattern}, got {file}")
+    return found.groupdict()
+
+
+def image_path(row: Mapping[str, str], source: SourceSettings) -> str:
+    """Path of a row's image, by ``image_column`` or else ``image_pattern``."""
     if source.image_column is not None:
         return row[source.image_column]
     if source.image_pattern is None:
         raise DataError("give data.image_column or data.image_pattern: where a row's image is")
     return source.image_pattern.format_map(row)
-
-
-def check_columns(columns: list[str], source: SourceSettings, path: Path) -> None:
-    """Every column that the settings name must stand in the table's header."""
-    named: dict[str, list[str | None]] = {
-        "data.label_column": [source.label_column],
-        "data.image_column": [source.image_column],
-        "data.patient_column": [source.patient_column],
-        "data.site_column": [source.site_column],
-        "data.metadata_columns": list(source.metadata_columns),
-        "data.image_pattern": _pattern_columns(source.image_pattern),
-    }
-    problems = [
-        f"{path}: {setting} names the column '{column}', which the table lacks"
-        f"{suggest(column, columns)}"
-        for setting, wanted in named.items()
-        for column in wanted
-        if column is not None and column not in columns
-    ]
-    if problems:
-        raise DataError("\n".join(problems))
-
-
-def check_files(root: Path, files: Iterable[str]) -> None:
-    """Every image must exist, and stand under the root."""
-    inside = root.resolve()
-    missing, outside = [], []
-    for file in files:
-        path = root / file
-        if ".." in Path(file).parts or Path(file).is_absolute():
-            outside.append(file)
-        elif not path.is_file():
-            missing.append(file)
-    if outside:
-        raise DataError(f"{len(outside)} images lie outside {inside}, the first: {outside[0]}")
-    if missing:
-        raise DataError(
-            f"{len(missing)} images of the table are missing, the first: {root / missing[0]}"
-        )
-
-
-def _pattern_columns(pattern: str | None) -> list[str | None]:
-    return [name for _, name, _, _ in Formatter().parse(pattern or "") if name]
-
-
-def _belongs(row: Row, source: SourceSettings) -> bool:
-    if source.site_column is None or source.site_value is None:
-        return True
-    return row[source.site_column] == source.site_value
-
-
-def _patients(rows: list[Row], files: tuple[str, ...], source: SourceSettings) -> tuple[str, ...]:
-    column = source.patient_column
-    if column is None:
-        return files
-    patients = tuple(row[column].strip() for row in rows)
-    empty = sum(not patient for patient in patients)
-    if empty:
-        raise DataError(
-            f"{table_path(source)}: {empty} rows have no '{column}'. Without an id, images of one "
-            "person count as several people; complete the table or leave those rows out"
-        )
-    return patients
-
-
-def _filter_text(source: SourceSettings) -> str:
-    if source.site_column is None:
-        return ""
-    return f" where '{source.site_column}' is '{source.site_value}'"

@@ -10,7 +10,7 @@ from client.cohort import Cohort
 from client.site import Site
 from common.config import Experiment, ModelSettings, PrivacyTarget, TaskSettings
 from common.data.labels import derive_classes, is_multi_label
-from common.data.table import read_rows
+from common.data.layouts import read_records
 from common.errors import PrivacyError
 from common.messages import TrainRequest
 from simulations.audit.claim import Claim
@@ -24,10 +24,10 @@ def site_experiment(site: Site, claim: Claim) -> Experiment:
     The classes are the site's own labels, since nothing of them leaves.
     """
     source = site.settings.data
-    texts = [row[source.label_column] for row in read_rows(source)]
+    rows = [record.cells for record in read_records(source)]
     task = TaskSettings(image_size=PIXELS, channels=1)
     task = replace(task, multi_label=is_multi_label(source, task))
-    task = replace(task, classes=derive_classes(texts, source, task))
+    task = replace(task, classes=derive_classes(rows, source, task))
     privacy = PrivacyTarget(
         unit="image" if site.own_unit == "image" else "patient",
         delta=claim.delta,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from common.config import SourceSettings, TaskSettings
-from common.data.table import read_manifest
+from common.data.layouts import read_manifest
 from common.errors import DataError
 
 SINGLE = TaskSettings(channels=1)
