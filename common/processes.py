@@ -180,9 +180,9 @@ def wait_until(
 
 def is_listening(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a TCP port answers."""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((host, port)) == 0
+    with suppress(OSError), socket.create_connection((host, port), timeout=1.0):
+        return True
+    return False
 
 
 def free_port() -> int:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from client.deploy.consortium import Membership
 from client.deploy.flags import Flag, user
-from client.deploy.keys import fingerprint, make_key
+from client.deploy.keys import make_key
 from common.errors import SettingsError
 from common.flower import quiet_environment
 from common.journal import Journal
+from common.node_keys import fingerprint
 from common.schema import suggest
 
 HELP = """\

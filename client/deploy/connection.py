@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 
 from client.deploy.consortium import UNUSABLE, Membership, ca_certificate
-from client.deploy.keys import NODE_KEY
 from client.deploy.refusals import refusal, still_taken_for_connected
 from common.errors import JoinError, SettingsError
 from common.flower import flower_environment
 from common.journal import Journal
+from common.node_keys import NODE_KEY
 from common.processes import Child, Children, free_port, new_secret
 
 PORT_TAKEN = "SuperNode Runtime HTTP API failed to start"

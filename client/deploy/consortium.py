@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
+from common.consortium import address, read_consortium
 from common.errors import SettingsError
-from common.schema import build
 
 UNUSABLE = "site.yaml:"
 """How the line begins by which the process of the tasks says that the settings cannot be used."""
@@ -35,28 +32,18 @@ class Membership:
         Raises:
             SettingsError: where it is missing, no YAML, or holds an unknown or wrong setting.
         """
-        path = folder / "consortium.yaml"
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SettingsError(
-                f"{path}: expected a site's folder, with the files of its start-up kit: "
-                f"{error.strerror}"
-            ) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path}: expected YAML: {error}") from error
-        if isinstance(values, dict) and "superlink_port" in values:
-            raise SettingsError(f"{path}: the coordinator's folder; expected a site's")
-        return build(Membership, values)
+        return read_consortium(
+            Membership,
+            folder,
+            expected="a site's folder, with the files of its start-up kit",
+            foreign="superlink_port",
+            got="the coordinator's folder",
+        )
 
     @property
     def address(self) -> str:
         """``host:port``, an IPv6 address in brackets."""
-        try:
-            six = ipaddress.ip_address(self.host).version == 6
-        except ValueError:
-            six = False
-        return f"[{self.host}]:{self.port}" if six else f"{self.host}:{self.port}"
+        return address(self.host, self.port)
 
 
 def ca_certificate(folder: Path) -> Path:

@@ -1,32 +1,17 @@
-"""A site's node key: EC P-384, made at the site, never sent.
-
-OpenSSH's format, since that is what Flower 1.41's SuperNode and SuperLink read. The public line is
-``ecdsa-sha2-nistp384 BASE64 SITE`` (RFC 5656, section 3.1); its fingerprint is what ``ssh-keygen
--lf`` prints, so that coordinator and site can compare it by telephone.
-"""
+"""A site's node key, made at the site and never sent."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_ssh_private_key,
-)
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from common.checkpoint import write_bytes
 from common.errors import SettingsError
+from common.node_keys import NODE_KEY, NODE_PUBLIC_KEY, fingerprint, new_key_pair, public_line
 from common.processes import write_secret
-
-NODE_KEY = "node.key"
-NODE_PUBLIC_KEY = "node.pub"
 
 
 def make_key(folder: Path, name: str) -> str:
@@ -42,16 +27,20 @@ def make_key(folder: Path, name: str) -> str:
             f"{folder / NODE_PUBLIC_KEY}; to have a new key, move both away and let the "
             "coordinator register the new one"
         )
-    key = ec.generate_private_key(ec.SECP384R1())
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    line = f"{_public_line(key)} {name}"
+    private, public = new_key_pair()
+    line = f"{public} {name}"
     write_secret(folder / NODE_KEY, private)
     write_bytes(folder / NODE_PUBLIC_KEY, f"{line}\n".encode())
     return line
 
 
 def check_key(folder: Path) -> str:
-    """Read the private key as a SuperNode will; returns the fingerprint of its public half.
+    """The fingerprint of the key that :func:`read_key` reads."""
+    return fingerprint(public_line(read_key(folder).public_key()))
+
+
+def read_key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    """Read the private key as a SuperNode will.
 
     Raises:
         SettingsError: where it is missing, unreadable, of another kind, or open to others.
@@ -69,14 +58,4 @@ def check_key(folder: Path) -> str:
         raise SettingsError(f"{path}: expected an EC P-384 key")
     if path.stat().st_mode & 0o077:
         raise SettingsError(f"{path}: others can read it; 'chmod 600 {path}'")
-    return fingerprint(_public_line(key))
-
-
-def fingerprint(line: str) -> str:
-    """``SHA256:…`` of a public key's line."""
-    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
-def _public_line(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return key

@@ -26,6 +26,7 @@ from common.flower import flower_environment
 from common.processes import Child, Children, is_listening, new_secret, wait_until
 from server.deploy.jobfile import JOB_FILE
 from server.provision.consortium import Consortium
+from server.provision.proxy import local_address
 
 START_SECONDS = 60.0
 
@@ -99,7 +100,7 @@ class CoordinatorProcesses:
                 "nginx is not installed here: install it (apt-get install nginx-light), or set "
                 "proxy=false where another process forwards /v1/fleet/ to the SuperLink"
             )
-        port, address = self._consortium.port, _own_address(self._consortium)
+        port, address = self._consortium.port, local_address(self._consortium.host)
         if is_listening(port, address):
             raise ProcessError(f"port {port} of this machine is taken: expected it free for nginx")
         words = self._consortium.nginx_command(executable)
@@ -140,16 +141,6 @@ class CoordinatorProcesses:
             else:
                 self.start_proxy()
         return dead
-
-    def reload_proxy(self) -> None:
-        """Have nginx read its configuration and certificates again."""
-        if "proxy" in self._running:
-            self._running["proxy"].process.send_signal(signal.SIGHUP)
-
-
-def _own_address(consortium: Consortium) -> str:
-    """Where this machine reaches its own proxy: loopback, unless that is IPv6 alone."""
-    return "::1" if ":" in consortium.host else "127.0.0.1"
 
 
 def _answers(port: int, ca_certificate: Path) -> bool:

@@ -18,20 +18,19 @@ and the coordinator's own commands reach the SuperLink as localhost.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
 from cryptography import x509
 
+from common.consortium import CONSORTIUM_FILE, address, read_consortium
 from common.errors import SettingsError
+from common.node_keys import fingerprint
 from common.processes import only_one
-from common.schema import build
-from server.provision.keys import fingerprint, read_public_key
+from server.provision.keys import read_public_key
 from server.provision.settings import host_problems, port_problems, site_problems
 
 
@@ -77,22 +76,17 @@ class Consortium:
         Raises:
             SettingsError: where it is missing, no YAML, or holds an unknown or wrong setting.
         """
-        path = folder / "consortium.yaml"
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SettingsError(
-                f"{path}: expected the coordinator's folder, as 'fedrounds provision' makes it: "
-                f"{error.strerror}"
-            ) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path}: expected YAML: {error}") from error
-        if isinstance(values, Mapping) and "site" in values:
-            raise SettingsError(f"{path}: a site's start-up kit; expected the coordinator's folder")
-        file = build(ConsortiumFile, values)
+        file = read_consortium(
+            ConsortiumFile,
+            folder,
+            expected="the coordinator's folder, as 'fedrounds provision' makes it",
+            foreign="site",
+            got="a site's start-up kit",
+        )
         problems = host_problems(file.host) + port_problems(file.port, file.superlink_port)
         problems += site_problems(file.sites)
         if problems:
+            path = folder / CONSORTIUM_FILE
             raise SettingsError([f"{path}: {problem}" for problem in problems])
         return Consortium(
             folder=folder.resolve(),
@@ -107,7 +101,7 @@ class Consortium:
     @property
     def address(self) -> str:
         """``host:port``, an IPv6 address in brackets."""
-        return f"{bracketed(self.host)}:{self.port}"
+        return address(self.host, self.port)
 
     @property
     def ca_certificate(self) -> Path:
@@ -199,14 +193,6 @@ def read_certificate(path: Path) -> x509.Certificate:
         raise SettingsError(f"{path}: expected a certificate: {error.strerror}") from error
     except ValueError as error:
         raise SettingsError(f"{path}: expected a PEM certificate: {error}") from error
-
-
-def bracketed(host: str) -> str:
-    """An IPv6 address in the brackets that a port needs (RFC 3986, section 3.2.2)."""
-    try:
-        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
-    except ValueError:
-        return host
 
 
 def utc_now() -> datetime:

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from common.errors import SettingsError
+from common.node_keys import fingerprint, new_key_pair
 from server.provision.audit import AUDIT, write_audit
 from server.provision.certificates import (
     SUPERLINK_NAMES,
@@ -20,7 +21,6 @@ from server.provision.certificates import (
 )
 from server.provision.consortium import Consortium
 from server.provision.files import PRIVATE, make_folder, staged, write_new
-from server.provision.keys import fingerprint, new_key_pair
 from server.provision.kit import write_kit, write_zip
 from server.provision.proxy import nginx_config
 from server.provision.settings import ProvisionSettings

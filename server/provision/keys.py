@@ -1,26 +1,15 @@
-"""Node keys: EC P-384 in OpenSSH's format, which is what a SuperNode signs its calls with.
-
-The public line is ``ecdsa-sha2-nistp384 BASE64`` (RFC 5656, section 3.1); its fingerprint is the
-unpadded base64 of the SHA-256 of the decoded blob, as ``ssh-keygen -lf`` prints it.
-"""
+"""The public keys that sites send, checked."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_ssh_public_key,
-)
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from common.errors import SettingsError
+from common.node_keys import public_line
 
 ALGORITHM = "ecdsa-sha2-nistp384"
 MAX_BYTES = 4096
@@ -58,21 +47,7 @@ def read_public_key(path: Path) -> str:
         raise SettingsError(f"{expected}; got {_what(data)}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise SettingsError(f"{expected}; got a key of another kind, {_what(data)}")
-    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-
-
-def fingerprint(line: str) -> str:
-    """``SHA256:…`` of a public key's line."""
-    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
-def new_key_pair() -> tuple[bytes, str]:
-    """Make a pair: the private key as an OpenSSH file's bytes, the public one as its line."""
-    key = ec.generate_private_key(ec.SECP384R1())
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    return private, public.decode()
+    return public_line(key)
 
 
 def _what(data: bytes) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import yaml
 
+from common.node_keys import NODE_KEY, NODE_PUBLIC_KEY
 from server.provision.consortium import Consortium
 from server.provision.files import PRIVATE, make_folder, write_new
 from server.provision.templates import render
 
-NODE_KEY = "node.key"
-NODE_PUBLIC_KEY = "node.pub"
 CENTRAL = (
     "\n**Your private key was made by the coordinator** and is in this kit: leave\n"
     "'fedrounds client init' out, and see that `node.key` can be read by you alone (mode 0600).\n"

@@ -14,13 +14,15 @@ from pathlib import Path
 import yaml
 
 from common.checkpoint import write_bytes
+from common.consortium import CONSORTIUM_FILE
 from common.errors import SettingsError
+from common.node_keys import fingerprint
 from common.schema import suggest
 from server.provision.audit import write_audit
 from server.provision.consortium import Consortium, only_command
 from server.provision.create import note_site, write_site
 from server.provision.files import refuse_existing, staged, write_new
-from server.provision.keys import fingerprint, read_public_key
+from server.provision.keys import read_public_key
 from server.provision.settings import AddSettings, site_problems
 
 
@@ -127,7 +129,7 @@ def _move_and_admit(
     try:
         for name in names:
             moved.append((stage / name).rename(kits / name))
-        path = consortium.folder / "consortium.yaml"
+        path = consortium.folder / CONSORTIUM_FILE
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
         facts["sites"][site] = {"added": now.isoformat(timespec="seconds")}
         write_bytes(path, yaml.safe_dump(facts, sort_keys=False).encode())

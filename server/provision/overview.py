@@ -11,9 +11,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from common.errors import SettingsError
+from common.node_keys import fingerprint
 from server.provision.certificates import alt_names, read_private_key, server_names
 from server.provision.consortium import Consortium, read_certificate
-from server.provision.keys import fingerprint, read_public_key
+from server.provision.keys import read_public_key
 from server.provision.members import revoked_site
 
 SOON_DAYS = 30

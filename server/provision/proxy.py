@@ -8,8 +8,9 @@ is ``/v1/fleet/`` and one word: the proxy and the SuperLink then cannot read it 
 
 from __future__ import annotations
 
+from common.consortium import address, bracketed
 from server.provision.certificates import is_loopback
-from server.provision.consortium import Consortium, bracketed
+from server.provision.consortium import Consortium
 from server.provision.templates import render
 
 
@@ -30,5 +31,12 @@ def listen_address(host: str, port: int) -> str:
     The host itself may be a router's address or a name that this machine does not have.
     """
     if is_loopback(host):
-        return f"{'127.0.0.1' if host.lower() == 'localhost' else bracketed(host)}:{port}"
+        return address(local_address(host), port)
     return f"[::]:{port}" if bracketed(host) != host else str(port)
+
+
+def local_address(host: str) -> str:
+    """The address by which the proxy's own machine reaches it."""
+    if is_loopback(host) and host.lower() != "localhost":
+        return host
+    return "::1" if bracketed(host) != host else "127.0.0.1"

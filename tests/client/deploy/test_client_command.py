@@ -16,8 +16,9 @@ from client.deploy.serve import prepare
 from client.site import Site
 from common.errors import SettingsError
 from common.journal import read_lines
+from common.node_keys import fingerprint
 from common.processes import free_port
-from server.provision.keys import fingerprint, read_public_key
+from server.provision.keys import read_public_key
 from tests.conftest import train_ids
 
 

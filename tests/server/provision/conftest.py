@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from common.node_keys import new_key_pair
 from server.provision.consortium import Consortium
 from server.provision.create import create
-from server.provision.keys import new_key_pair
 from server.provision.settings import ProvisionSettings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -18,12 +18,12 @@ from client.deploy.consortium import Membership, ca_certificate
 from client.deploy.keys import check_key
 from client.site import Site, SiteSettings
 from common.errors import SettingsError
+from common.node_keys import NODE_KEY, NODE_PUBLIC_KEY, fingerprint
 from common.schema import build
 from server.provision.command import help_text, main
 from server.provision.consortium import Consortium
 from server.provision.create import create
-from server.provision.keys import fingerprint, read_public_key
-from server.provision.kit import NODE_KEY, NODE_PUBLIC_KEY
+from server.provision.keys import read_public_key
 from server.provision.settings import ProvisionSettings, parse_words
 from tests.server.provision.conftest import NOW
 

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from client.site import Site
 from common.errors import SettingsError
+from common.node_keys import fingerprint, new_key_pair
 from server.provision.command import main
 from server.provision.consortium import Consortium, only_command
-from server.provision.keys import fingerprint, new_key_pair, read_public_key
+from server.provision.keys import read_public_key
 from server.provision.members import revoked_site
 
 MakeKey = Callable[..., Path]

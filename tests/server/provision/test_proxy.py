@@ -24,7 +24,7 @@ import pytest
 from common.processes import free_port, is_listening
 from server.provision.consortium import Consortium, utc_now
 from server.provision.create import create
-from server.provision.proxy import listen_address
+from server.provision.proxy import listen_address, local_address
 from server.provision.settings import ProvisionSettings
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -35,19 +35,22 @@ needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
 
 @pytest.mark.parametrize(
-    ("host", "expected"),
+    ("host", "expected", "local"),
     [
-        ("fl.example.org", "8443"),
-        ("10.0.0.7", "8443"),
-        ("localhost", "127.0.0.1:8443"),
-        ("127.0.0.1", "127.0.0.1:8443"),
-        ("127.0.0.2", "127.0.0.2:8443"),
-        ("::1", "[::1]:8443"),
-        ("2001:db8::1", "[::]:8443"),
+        ("fl.example.org", "8443", "127.0.0.1"),
+        ("10.0.0.7", "8443", "127.0.0.1"),
+        ("localhost", "127.0.0.1:8443", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1:8443", "127.0.0.1"),
+        ("127.0.0.2", "127.0.0.2:8443", "127.0.0.2"),
+        ("::1", "[::1]:8443", "::1"),
+        ("2001:db8::1", "[::]:8443", "::1"),
     ],
 )
-def test_the_proxy_listens_on_loopback_where_the_host_is_that(host: str, expected: str) -> None:
+def test_the_proxy_listens_on_loopback_where_the_host_is_that(
+    host: str, expected: str, local: str
+) -> None:
     assert listen_address(host, 8443) == expected
+    assert local_address(host) == local
 
 
 @dataclass
