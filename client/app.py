@@ -24,7 +24,7 @@ from torch import nn
 
 from client.answers import store_answer, stored_answer
 from client.charging import charge_round, price_run, state_privacy, state_release
-from client.cohort import Cohort
+from client.cohort import Cohort, note_duplicates
 from client.disclosure import EXACT, LEDGER, log_error, log_release
 from client.evaluation import evaluate, released_names
 from client.packed import packing_mod
@@ -78,6 +78,7 @@ def handle_describe(content: RecordDict, site: Site) -> RecordDict:
         evaluate_only = error.code
     if not evaluate_only:  # images that cannot be read are found before round 1
         Cohort.load(site, experiment, "train")
+        note_duplicates(site, experiment)
     return Description(
         site.name, run_id, request.server_round, statement, chain, evaluate_only
     ).pack()

@@ -38,7 +38,7 @@ class Genesis:
 
     site: str
     split: str
-    """Digest of the split key and fractions: who trains and who tests, for the site's life."""
+    """Digest of who trains, who tests and which images are left out, for the site's life."""
     nonce: str
     """Random, so that no two ledgers begin alike."""
     assumed_epsilon: float = 0.0

@@ -80,8 +80,9 @@ def recover_ledger(site: Site, assumed_epsilon: float, assumed_delta: float, rea
     begun = of_kind(entries, Genesis)
     if begun and begun[0].split != ledger.split:
         raise LedgerError(
-            f"{ledger.path}: was begun with another split_key, fraction, patient_column or "
-            "unit_name than site.yaml has now: a recovery may not move patients; put them back"
+            f"{ledger.path}: was begun with another split_key, fraction, patient_column, unit_name "
+            "or exclude than site.yaml has now: a recovery may not move patients or choose images "
+            "anew; put them back"
         )
     held = max((g.assumed_epsilon for g in begun), default=0.0)
     plans = [plan.charge.segment for plan in of_kind(entries, Plan)]

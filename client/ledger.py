@@ -83,7 +83,7 @@ class Ledger:
         Args:
             folder: where its files are.
             genesis: hash of its first entry, as ``site.yaml`` has it; ``None`` before ``init``.
-            split: digest of what places the site's patients in parts.
+            split: digest of what places the site's patients in parts and leaves images out.
         """
         self.folder = folder
         self.genesis = genesis
@@ -213,8 +213,9 @@ class Ledger:
             raise LedgerError("it is another ledger than the genesis in site.yaml names")
         if first.split != self.split:
             raise LedgerError(
-                "split_key, a fraction, patient_column or unit_name in site.yaml is another than "
-                "when it was begun, so that patients would change sides"
+                "split_key, a fraction, patient_column, unit_name or exclude in site.yaml is "
+                "another than when it was begun, so that patients would change sides, or images "
+                "be chosen after training; put it back"
             )
 
     def _compare_head(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.config import Experiment, ReleaseMetrics
+from common.config import (
+    BurnedInAnnotation,
+    Experiment,
+    LabelConflicts,
+    MissingPatient,
+    ReleaseMetrics,
+)
 from common.errors import PolicyError
 
 
@@ -38,6 +44,14 @@ class Policy:
     """ε of one ``noised`` release at ``delta``, for each patient of the part."""
     evaluation_releases: int = 1
     """How many ``noised`` releases there may be over the ledger's life."""
+    missing_patient: MissingPatient = "refuse"
+    """``refuse`` to train and evaluate while an image has no patient id, where the site tells
+    patients apart; or ``exclude`` those images. ``common/data/identity.py`` says why no more."""
+    burned_in_annotation: BurnedInAnnotation = "refuse"
+    """``refuse`` each DICOM image whose BurnedInAnnotation (0028,0301) is YES; or ``allow``."""
+    label_conflicts: LabelConflicts = "report"
+    """``report`` pixel-identical images whose labels contradict each other, at the site alone; or
+    ``refuse`` to train until ``data.exclude`` or the table settles them."""
 
     def problems(self) -> list[str]:
         """What the policy holds against itself, a line each."""

@@ -7,7 +7,7 @@ releases. It is read with a safe loader, and nothing in it is ever sent.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,13 @@ from client.ledger import Ledger
 from client.policy import Policy
 from common.checks import check_source
 from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, SourceSettings
+from common.data.dicom import Rendering
+from common.data.identity import identified
+from common.data.images import STRETCHED
 from common.data.labels import has_several_labels
 from common.data.layouts import read_manifest
 from common.data.manifest import Manifest
-from common.data.split import Part, rows_of_part
+from common.data.split import PARTS, Part, rows_of_part
 from common.errors import PolicyError, SettingsError
 from common.schema import build
 
@@ -73,8 +76,29 @@ class Site:
         return self.settings.name
 
     def manifest(self, experiment: Experiment) -> Manifest:
-        """All of the site's images for this experiment's task."""
-        return read_manifest(self.settings.data, experiment.data, experiment.classes)
+        """All of the site's images for this experiment's task.
+
+        Raises:
+            DataError: where they cannot be used.
+        """
+        return self.identified(
+            read_manifest(self.settings.data, experiment.data, experiment.classes)
+        )
+
+    def identified(self, manifest: Manifest) -> Manifest:
+        """The images that have a patient id, or all where this site tells no patients apart.
+
+        Raises:
+            DataError: where the policy refuses images without one.
+        """
+        if self.own_unit == "image":
+            return manifest
+        return identified(manifest, self.settings.policy.missing_patient)
+
+    @property
+    def rendering(self) -> Rendering:
+        """How the site's files are read, and whether images that show text are refused."""
+        return replace(STRETCHED, burned_in=self.settings.policy.burned_in_annotation == "allow")
 
     def check(self, experiment: Experiment) -> None:
         """Refuse to train what the site does not allow.
@@ -122,6 +146,13 @@ class Site:
         fractions = data.test_fraction, data.validation_fraction
         return rows_of_part(manifest.patients, part, data.split_key, *fractions)
 
+    def parts_of(self, manifest: Manifest) -> list[str]:
+        """The part that each row's patient is in."""
+        names = np.full(len(manifest), "", dtype=object)
+        for part in PARTS:
+            names[self.rows_of(manifest, part)] = part
+        return list(names)
+
     def public_patients(self) -> int:
         """The declared count.
 
@@ -155,7 +186,11 @@ class Site:
         return self.own_unit
 
     def split_digest(self) -> str:
-        """SHA-256 of what places patients in parts; the ledger holds it from its first entry."""
+        """SHA-256 of what places patients in parts, and of the images that are left out.
+
+        The ledger holds it from its first entry. A list of exclusions that was made later could
+        have been chosen by looking across patients, or on results.
+        """
         data = self.settings.data
         facts = (
             data.split_key,
@@ -163,6 +198,7 @@ class Site:
             data.validation_fraction,
             data.patient_column,
             data.unit_name,
+            sorted(set(data.exclude)),
         )
         text = "\n".join(map(repr, facts))
         return hashlib.sha256(text.encode()).hexdigest()

@@ -27,6 +27,9 @@ Augmentation = Literal["none", "flip", "dihedral"]
 Layout = Literal["table", "folder", "medmnist", "dicom"]
 PrivacyUnit = Literal["none", "patient", "image"]
 ReleaseMetrics = Literal["none", "noised", "exact"]
+MissingPatient = Literal["refuse", "exclude"]
+BurnedInAnnotation = Literal["refuse", "allow"]
+LabelConflicts = Literal["report", "refuse"]
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,12 @@ class PrivacySettings(PrivacyTarget):
     """Classes with fewer patients at a site are withheld from its exact release."""
     evaluation_epsilon: float | None = None
     """ε of a ``noised`` release, for each test patient."""
+    missing_patient: MissingPatient = "refuse"
+    """What each site does with images that have no patient id: see ``client/policy.py``."""
+    burned_in_annotation: BurnedInAnnotation = "refuse"
+    """Whether each site trains on images that say they show text."""
+    label_conflicts: LabelConflicts = "report"
+    """What each site does where equal images have labels that contradict each other."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import yaml
 from flwr.serverapp import ServerApp
 from rich.console import Console
 
+from client.gate.notes import notes
 from common.checkpoint import write_json
 from common.config import Settings
 from common.errors import FedroundsError, IncompleteRunError, JoinError
@@ -52,6 +53,8 @@ def simulate(run: Run, console: Console) -> dict[str, Any]:
 
     result = _train(run, cohorts, sites, console, started)
     for site in sites:
+        for line in notes(site):  # a real site keeps them to itself
+            console.print(f"  {site.name}: {line}", highlight=False, markup=False)
         shutil.rmtree(site / "cache", ignore_errors=True)
     print_result(console, result)
     console.print(f"report: {folder / 'report.html'}", highlight=False)

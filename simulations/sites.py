@@ -26,14 +26,12 @@ from common.data.labels import derive_classes, is_multi_label
 from common.data.layouts import read_manifest, read_records
 from common.data.manifest import Manifest
 from common.data.records import root_of
-from common.data.split import Part
+from common.data.split import PARTS
 from common.errors import DataError, OneClassError, SettingsError
 from common.models import MODELS
 from common.schema import narrow, suggest, to_plain
 from server.strategies import STRATEGIES
 from simulations.hospitals import write_hospitals
-
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -206,7 +204,9 @@ def _site(
     ledger_dir: str | None,
 ) -> SimulatedSite:
     public = privacy.public_patients
-    opened = Site(Path(), SiteSettings(name, source, Policy("none")))
+    given = Policy("none", missing_patient=privacy.missing_patient)
+    opened = Site(Path(), SiteSettings(name, source, given))
+    manifest = opened.identified(manifest)
     rows = {part: opened.rows_of(manifest, part) for part in PARTS}
     parts = {part: manifest.take(rows[part]) for part in PARTS}
     if public is None:  # derived from the data: allowed in a simulation, which says so
@@ -221,6 +221,9 @@ def _site(
         min_count=privacy.min_count,
         evaluation_epsilon=privacy.evaluation_epsilon,
         train_without_privacy=True,
+        missing_patient=privacy.missing_patient,
+        burned_in_annotation=privacy.burned_in_annotation,
+        label_conflicts=privacy.label_conflicts,
     )
     ledger = str(Path(ledger_dir).resolve() / name) if ledger_dir else None
     return SimulatedSite(SiteSettings(name, source, policy, ledger), manifest, parts)

@@ -33,6 +33,7 @@ from common.data.decoding.grey import Greys, Values, scale_to_unit
 from common.data.decoding.limits import LIMITS, MB, Limits
 from common.data.decoding.outline import Outline, outline
 from common.data.decoding.pixels import COLOUR, GREY, ImagePixel
+from common.data.decoding.tags import named
 from common.errors import DataError
 
 Frames = Literal["first", "middle", "all"]
@@ -54,6 +55,8 @@ class Rendering:
     """Which of several windows or VOI tables, from 0; a file that has fewer shows its first."""
     stretch: bool = False
     """Grey: scale each image to its own extremes after the window, so that it fills [0, 1]."""
+    burned_in: bool = True
+    """Whether a file is read whose BurnedInAnnotation (PS3.3 C.7.6.1) is YES: it shows text."""
 
 
 RENDERING = Rendering()
@@ -119,6 +122,8 @@ def iter_images(
     found = outline(data, limits)
     with refusing("its header is damaged"):
         header = read_header(found)
+        if not rendering.burned_in and str(header.get("BurnedInAnnotation")).strip() == "YES":
+            raise DataError(f"its {named('BurnedInAnnotation')} is YES: it shows text")
         module = ImagePixel.of(header, found, limits)
     for frame in choose_frames(module.frames, rendering.frames):
         # pydicom takes a codec's MemoryError for one failure of many, so either may be meant.

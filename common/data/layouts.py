@@ -40,7 +40,7 @@ def read_manifest(source: SourceSettings, task: TaskSettings, classes: tuple[str
 
     Raises:
         DataError: on a missing folder or table, an unreadable table, an unknown column, an unknown
-            label, a missing image, an empty patient id, or when no image is left.
+            label, a missing image, or when no image is left.
     """
     records = read_records(source)
     if not records:
@@ -122,14 +122,7 @@ def _patients(records: Sequence[Record], source: SourceSettings) -> tuple[str, .
     column = source.patient_column
     if column is None:
         return tuple(record.image_id for record in records)
-    patients = tuple(record.cells[column].strip() for record in records)
-    empty = sum(not patient for patient in patients)
-    if empty:
-        raise DataError(
-            f"{root_of(source)}: {empty} rows have no '{column}'. Without an id, images of one "
-            "person count as several people; complete the table or leave those rows out"
-        )
-    return patients
+    return tuple(record.cells[column].strip() for record in records)
 
 
 def _filter_text(source: SourceSettings) -> str:

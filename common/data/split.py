@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 def unit_interval(key: str, patient: str) -> float:
