@@ -26,7 +26,7 @@ from common.data.labels import derive_classes, is_multi_label
 from common.data.layouts import read_manifest, read_records
 from common.data.manifest import Manifest
 from common.data.records import root_of
-from common.data.split import PARTS
+from common.data.split import PARTS, Part
 from common.errors import DataError, OneClassError, SettingsError
 from common.models import MODELS
 from common.schema import narrow, suggest, to_plain

@@ -281,8 +281,13 @@ def test_unreadable_images_are_found_before_the_first_round(
     image = next(p for p in site.folder.parent.rglob("*.png"))
     image.write_bytes(b"no image")
     content = send("query", Request("run", 0, experiment).pack(), site)
+    assert Description.unpack(content).evaluate_only == ""  # the others train
+    assert image.name in (site.folder / "log.jsonl").read_text()
+    assert image.name not in str(content)
+    for other in site.folder.parent.rglob("*.png"):
+        other.write_bytes(b"no image")
+    content = send("query", Request("run", 0, experiment).pack(), site)
     assert content.config_records["config"] == {"refusal": "data"}
-    assert image.name in (site.folder / "errors.jsonl").read_text()
 
 
 def test_the_same_request_gets_the_same_bytes_and_costs_nothing(
