@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from client.ledger import Ledger
 from client.policy import Policy
-from common.checks import check_source
-from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, SourceSettings
+from common.checks import check_pool, check_source
+from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, PoolSettings, SourceSettings
 from common.data.dicom import Rendering
 from common.data.identity import identified
 from common.data.images import STRETCHED
 from common.data.labels import has_several_labels
 from common.data.layouts import read_manifest
 from common.data.manifest import Manifest
+from common.data.partition import rows_of_site, site_names
 from common.data.split import PARTS, Part, rows_of_part
 from common.errors import PolicyError, SettingsError
 from common.schema import build
@@ -36,6 +37,8 @@ class SiteSettings:
     name: str
     data: SourceSettings
     policy: Policy
+    partition: PoolSettings | None = None
+    """A simulation's: the site is the share of that name in a pool that ``data`` describes."""
     ledger_dir: str | None = None
     """Folder of the ledger and its key; by default the site's own folder."""
     genesis: str | None = None
@@ -65,6 +68,10 @@ class Site:
             raise SettingsError(f"{path}: expected YAML: {error}") from error
         settings = build(SiteSettings, values)
         problems = check_source(settings.data) + settings.policy.problems()
+        if settings.partition is not None:
+            problems += check_pool(settings.partition)
+            if settings.name not in site_names(settings.partition):
+                problems.append(f"{path}: partition has no site '{settings.name}'")
         if not SITE_NAME.fullmatch(settings.name):
             problems.append(f"{path}: name: expected {SITE_NAME_RULE}, got '{settings.name}'")
         if problems:
@@ -81,9 +88,11 @@ class Site:
         Raises:
             DataError: where they cannot be used.
         """
-        return self.identified(
-            read_manifest(self.settings.data, experiment.data, experiment.classes)
-        )
+        data, pool = self.settings.data, self.settings.partition
+        manifest = read_manifest(data, experiment.data, experiment.classes)
+        if pool is not None:
+            manifest = manifest.take(rows_of_site(manifest, pool, data.split_key, self.name))
+        return self.identified(manifest)
 
     def identified(self, manifest: Manifest) -> Manifest:
         """The images that have a patient id, or all where this site tells no patients apart.
@@ -108,6 +117,9 @@ class Site:
         """
         self.check_task(experiment)
         self.settings.policy.check(experiment)
+        data = self.settings.data
+        if data.test_fraction + data.validation_fraction >= 1:
+            raise PolicyError("every patient of this site is for evaluation: it trains nothing")
         if not experiment.privacy.enabled and self.settings.genesis is not None:
             raise PolicyError(
                 "training without privacy at a site with a ledger: its ε would bound nothing"
@@ -192,14 +204,16 @@ class Site:
         have been chosen by looking across patients, or on results.
         """
         data = self.settings.data
-        facts = (
+        facts: list[object] = [
             data.split_key,
             data.test_fraction,
             data.validation_fraction,
             data.patient_column,
             data.unit_name,
             sorted(set(data.exclude)),
-        )
+        ]
+        if self.settings.partition is not None:  # whose ε one ledger is about must not change
+            facts.append(self.settings.partition)
         text = "\n".join(map(repr, facts))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ import yaml
 
 from common.config import (
     Experiment,
+    PoolSettings,
     PrivacyTarget,
     Settings,
     SourceSettings,
@@ -86,7 +88,7 @@ def _check_data(settings: Settings) -> list[str]:
             f"privacy=image protects one image, but data.patient_column={data.patient_column} "
             "tells patients apart: use privacy=patient, or data.patient_column=null"
         )
-    return problems + check_source(data)
+    return problems + check_source(data) + check_pool(settings.partition)
 
 
 def check_experiment(experiment: Experiment) -> list[str]:
@@ -153,13 +155,24 @@ def check_source(source: SourceSettings) -> list[str]:
         problems.append(
             f"data.image_pattern: expected columns in braces, got '{source.image_pattern}': {error}"
         )
-    if not 0 < source.test_fraction < 1:
-        problems.append(f"data.test_fraction: expected between 0 and 1, got {source.test_fraction}")
-    if source.validation_fraction < 0 or source.test_fraction + source.validation_fraction >= 1:
+    if not 0 < source.test_fraction <= 1:
+        problems.append(
+            f"data.test_fraction: expected above 0, and 1 at most, got {source.test_fraction}"
+        )
+    if source.validation_fraction < 0 or source.test_fraction + source.validation_fraction > 1:
         problems.append(
             "data.validation_fraction: expected at least 0 and, with data.test_fraction, "
-            f"below 1, got {source.validation_fraction}"
+            f"1 at most, got {source.validation_fraction}"
         )
+    return problems
+
+
+def check_pool(pool: PoolSettings) -> list[str]:
+    problems = check_positive({"partition.sites": pool.sites})
+    if not 0 < pool.alpha < math.inf:
+        problems.append(f"partition.alpha: expected above 0, got {pool.alpha}")
+    if pool.seed is not None and pool.seed < 0:
+        problems.append(f"partition.seed: expected at least 0, got {pool.seed}")
     return problems
 
 

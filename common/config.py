@@ -94,7 +94,8 @@ class SourceSettings:
     split_key: str = "fedrounds"
     """Key of the hash that places each patient in train, validation or test."""
     test_fraction: float = 0.2
-    """Share of patients in test; with the key fixed for the site's life."""
+    """Share of patients in test; with the key fixed for the site's life. At 1 the site only
+    evaluates."""
     validation_fraction: float = 0.1
 
 
@@ -187,6 +188,28 @@ class EngineSettings:
 
 
 @dataclass(frozen=True)
+class PoolSettings:
+    """How one pool of images is divided into the sites of a simulation, patient by patient."""
+
+    name: Literal["natural", "iid", "dirichlet", "quantity"] = "natural"
+    """``natural``: not divided, the data have sites; ``iid``: alike; ``dirichlet``: sites differ in
+    their labels; ``quantity``: in their size."""
+    sites: int = 4
+    alpha: float = 0.5
+    """Of the Dirichlet distribution: the smaller, the more the sites differ."""
+    seed: int | None = None
+    """Draws the shares and places the patients; ``None`` means the run's seed."""
+
+
+@dataclass(frozen=True)
+class PartitionSettings(PoolSettings):
+    """Which sites a simulation has, and which of them is only evaluated on."""
+
+    held_out: str | None = None
+    """A site all of whose patients are for testing: it trains nothing. ``last``: by name."""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """The shared experiment: the same text at the server and at every site."""
 
@@ -244,7 +267,7 @@ class Settings:
     """Seconds a server waits for the sites' answers in a round; a simulation waits for all."""
     output_dir: str | None = None
     ledger_dir: str | None = None
-    partition: Literal["natural"] = "natural"
+    partition: PartitionSettings = field(default_factory=PartitionSettings)
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     strategy: StrategySettings = field(default_factory=StrategySettings)

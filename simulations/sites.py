@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,13 @@ from client.init import begin_ledger
 from client.policy import Policy
 from client.site import Site, SiteSettings
 from common.config import (
-    SITE_NAME,
-    SITE_NAME_RULE,
     Experiment,
-    PrivacySettings,
+    PartitionSettings,
     Settings,
     SourceSettings,
     TaskSettings,
 )
-from common.data.labels import derive_classes, is_multi_label
-from common.data.layouts import read_manifest, read_records
+from common.data.labels import is_multi_label
 from common.data.manifest import Manifest
 from common.data.records import root_of
 from common.data.split import PARTS, Part
@@ -31,7 +28,10 @@ from common.errors import DataError, OneClassError, SettingsError
 from common.models import MODELS
 from common.schema import narrow, suggest, to_plain
 from server.strategies import STRATEGIES
+from simulations.division import Division
 from simulations.hospitals import write_hospitals
+
+PublicCounts = int | Mapping[str, int] | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Cohorts:
     classes_derived: bool
     public_patients_derived: bool
     released_metrics: str
+    partition: PartitionSettings
 
     def shared_units(self) -> list[str]:
         """Ids that stand at two sites or more; each of those patients spends ε at both."""
@@ -79,9 +80,17 @@ class Cohorts:
     def warnings(self) -> list[str]:
         """What is odd at one site alone: it trains, but some of its figures will be missing."""
         lines = []
+        if self.partition.name != "natural" and len(self.sites) < self.partition.sites:
+            lines.append(
+                f"{self.partition.sites - len(self.sites)} sites of the partition got no "
+                f"{self.unit}; a larger partition.alpha makes the sites more alike"
+            )
         for site in self.sites:
             if not len(site.parts["test"]):
                 lines.append(f"{site.name}: no test {self.unit}, so no metrics")
+            if site.settings.data.test_fraction == 1:
+                lines.append(f"{site.name} is held out: it evaluates and trains nothing")
+                continue
             present = site.parts["train"].classes_present()
             if len(present) < min(2, len(self.experiment.classes)):
                 lines.append(
@@ -98,6 +107,7 @@ class Cohorts:
             "released_metrics": self.released_metrics,
             "classes_derived": self.classes_derived,
             "public_patients_derived": self.public_patients_derived,
+            "partition": to_plain(self.partition),
             "units_at_two_sites": {"count": len(shared), "unit": self.unit},
         }
 
@@ -120,59 +130,31 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
             write_hospitals(root, settings.seed)
         data = replace(data, root=str(root))
     source = narrow(SourceSettings, data, root=str(root_of(data).resolve()))
-    sources = find_sources(source)
-    classes = data.classes or _derived(sources, data)
+    division = Division.of(source, settings)
+    classes = data.classes or division.classes(data)
     task = narrow(TaskSettings, data, classes=classes, multi_label=is_multi_label(source, data))
     experiment = settings.shared(task)
     MODELS.get(settings.model.name)
     STRATEGIES.get(settings.strategy.name)
-    public = settings.privacy.public_patients
-    _check_public(public, list(sources))
-    sites = []
-    for name, own in sources.items():
-        manifest = read_manifest(own, task, classes)
-        sites.append(_site(name, own, manifest, settings.privacy, settings.ledger_dir))
+    public = _public_counts(settings.privacy.public_patients, division)
+    sites = tuple(
+        _site(name, division, manifest, settings, public)
+        for name, manifest in division.manifests(task, classes).items()
+    )
     cohorts = Cohorts(
         experiment,
-        tuple(sites),
+        sites,
         data.unit_name,
         data.classes is None,
         public is None,
         settings.privacy.release_metrics,
+        settings.partition
+        if division.pool is None
+        else narrow(PartitionSettings, settings.partition, seed=division.pool.seed),
     )
     _check_policies(cohorts)
     _check_pool(cohorts)
     return cohorts
-
-
-def find_sources(source: SourceSettings) -> dict[str, SourceSettings]:
-    """Site name to that site's own source: by the site column, or each folder with the table.
-
-    A folder of images that no column divides is one site.
-    """
-    root, column = root_of(source), source.site_column
-    if column is not None:
-        names = sorted({record.cells[column] for record in read_records(source)})
-        found = {name: replace(source, site_value=name) for name in names}
-    elif source.layout in ("folder", "dicom") or "*" in source.table:
-        found = {root.name: source}
-    else:
-        found = {
-            folder.name: replace(source, root=str(folder))
-            for folder in sorted(root.iterdir())
-            if (folder / source.table).is_file()
-        }
-        if not found and (root / source.table).is_file():
-            found = {root.name: source}
-    if not found:
-        raise DataError(
-            f"data.root={root}: expected a folder a site, each with '{source.table}', or one such "
-            "table with data.site_column; found neither"
-        )
-    bad = [name for name in found if not SITE_NAME.fullmatch(name)]
-    if bad:
-        raise DataError(f"site names become file names: expected {SITE_NAME_RULE}, got {bad}")
-    return found
 
 
 def write_site_folders(cohorts: Cohorts, folder: Path) -> list[Path]:
@@ -198,12 +180,12 @@ def write_site_folders(cohorts: Cohorts, folder: Path) -> list[Path]:
 
 def _site(
     name: str,
-    source: SourceSettings,
+    division: Division,
     manifest: Manifest,
-    privacy: PrivacySettings,
-    ledger_dir: str | None,
+    settings: Settings,
+    public: PublicCounts,
 ) -> SimulatedSite:
-    public = privacy.public_patients
+    source, privacy, ledger_dir = division.sources[name], settings.privacy, settings.ledger_dir
     given = Policy("none", missing_patient=privacy.missing_patient)
     opened = Site(Path(), SiteSettings(name, source, given))
     manifest = opened.identified(manifest)
@@ -226,24 +208,29 @@ def _site(
         label_conflicts=privacy.label_conflicts,
     )
     ledger = str(Path(ledger_dir).resolve() / name) if ledger_dir else None
-    return SimulatedSite(SiteSettings(name, source, policy, ledger), manifest, parts)
+    own = SiteSettings(name, source, policy, division.pool, ledger)
+    return SimulatedSite(own, manifest, parts)
 
 
-def _derived(sources: Mapping[str, SourceSettings], task: TaskSettings) -> tuple[str, ...]:
-    rows = [record.cells for source in sources.values() for record in read_records(source)]
-    return derive_classes(rows, next(iter(sources.values())), task)
+def _public_counts(public: PublicCounts, division: Division) -> PublicCounts:
+    """The counts that the sites declare; ``None`` where they have to be derived from the data.
 
+    Counts of the data's own sites say nothing of those that a pool was divided into.
 
-def _check_public(public: int | Mapping[str, int] | None, names: Sequence[str]) -> None:
+    Raises:
+        SettingsError: where one of the data's own sites has none.
+    """
     if public is None or isinstance(public, int):
-        return
-    problems = [
-        f"privacy.public_patients: no count for the site '{name}'{suggest(name, public)}"
-        for name in names
-        if name not in public
-    ]
-    if problems:
-        raise SettingsError(problems)
+        return public
+    lacking = [name for name in division.sources if name not in public]
+    if lacking and division.pool is None:
+        raise SettingsError(
+            [
+                f"privacy.public_patients: no count for the site '{name}'{suggest(name, public)}"
+                for name in lacking
+            ]
+        )
+    return None if lacking else public
 
 
 def _check_policies(cohorts: Cohorts) -> None:
