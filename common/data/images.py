@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from common.data.decoding.process import Refusal, Reply
 from common.data.dicom import Rendering
 from common.data.npz import iter_images, parse_reference
 from common.errors import DataError
+
+T = TypeVar("T")
 
 STRETCHED = Rendering(stretch=True)
 """How a site's files are read unless it says otherwise: the middle frame, the first window, and
@@ -130,23 +132,35 @@ def read_many(
         pool: which workers; by default this process's.
     """
 
-    arrays = {i: place for i, path in enumerate(paths) if (place := parse_reference(path))}
-    files = [i for i in range(len(paths)) if i not in arrays]
+    arrays, files = split_arrays(paths)
 
     def convert(index: int, reply: Reply | Refusal) -> None:
         take(files[index], to_image(paths[files[index]], reply, size, channels))
 
     request = image_request(size, channels, rendering)
     (pool or shared_pool()).ask_all([paths[i] for i in files], request, convert)
-    _read_arrays(arrays, Wanted(size, channels, rendering), take)
+    wanted = Wanted(size, channels, rendering)
+    read_arrays(arrays, lambda pixels: fit(Image.fromarray(pixels), wanted), take)
 
 
-def _read_arrays(
+def split_arrays(paths: Sequence[Path]) -> tuple[dict[int, tuple[Path, str, int]], list[int]]:
+    """The places of images within ``.npz`` files by index, and the indices of the other paths."""
+    arrays = {i: place for i, path in enumerate(paths) if (place := parse_reference(path))}
+    return arrays, [i for i in range(len(paths)) if i not in arrays]
+
+
+def read_arrays(
     places: Mapping[int, tuple[Path, str, int]],
-    wanted: Wanted,
-    take: Callable[[int, NDArray[np.uint8] | Refusal], None],
+    make: Callable[[NDArray[np.uint8]], T],
+    take: Callable[[int, T | Refusal], None],
 ) -> None:
-    """Read images within ``.npz`` files, each member once from its start."""
+    """Read images within ``.npz`` files, each member once from its start.
+
+    Args:
+        places: file, member and number by index.
+        make: what is made of uint8 (H, W) or (H, W, 3).
+        take: gets each index with what was made, or with why it cannot be read.
+    """
     members: dict[tuple[Path, str], dict[int, int]] = {}
     for index, (path, member, number) in places.items():
         members.setdefault((path, member), {})[number] = index
@@ -155,7 +169,7 @@ def _read_arrays(
         try:
             for number, pixels in enumerate(iter_images(path, member)):
                 if number in left:
-                    take(left.pop(number), fit(Image.fromarray(pixels), wanted))
+                    take(left.pop(number), make(pixels))
         except DataError as error:
             reason = str(error)
         for index in left.values():

@@ -39,7 +39,8 @@ def decode(data: bytes, wanted: Wanted, limits: Limits) -> NDArray[np.uint8]:
     Raises:
         DataError: with the reason.
     """
-    return np.stack([fit(image, wanted) for image in _images(data, wanted, limits)])
+    images = iter_images_of(data, wanted.size, wanted.rendering, limits)
+    return np.stack([fit(image, wanted) for image in images])
 
 
 def fit(image: Image.Image, wanted: Wanted) -> NDArray[np.uint8]:
@@ -55,9 +56,18 @@ def to_levels(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.rint(unit * 255).astype(np.uint8)
 
 
-def _images(data: bytes, wanted: Wanted, limits: Limits) -> Iterator[Image.Image]:
+def iter_images_of(
+    data: bytes, size: int, rendering: Rendering, limits: Limits
+) -> Iterator[Image.Image]:
+    """The 8-bit images of a file of any kind, which its content tells.
+
+    Args:
+        data: the file's bytes.
+        size: a JPEG much larger than this may come at a fraction of its size.
+        rendering: which frames or pages.
+        limits: caps on sizes.
+    """
     if is_plain(data):
-        every = wanted.rendering.frames == "all"
-        return iter_plain(data, wanted.size, limits, every)
-    images = iter_images(data, wanted.rendering, limits, to_levels)
+        return iter_plain(data, size, limits, rendering.frames == "all")
+    images = iter_images(data, rendering, limits, to_levels)
     return (Image.fromarray(image) for image in images)

@@ -14,15 +14,28 @@ from common.errors import DataError
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 """What Pillow may try: some of its other formats start programs or are rarely looked after."""
 
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
 
 
-def is_plain(data: bytes) -> bool:
-    """Whether a file begins as one of the four formats does, and is no DICOM file all the same.
+def plain_kind(data: bytes) -> str:
+    """Which of the four formats a file begins as; empty where none, or a DICOM file all the same.
 
     A DICOM preamble may hold a TIFF header (PS3.10 7.1).
     """
-    return data.startswith(_MAGIC) and data[128:132] != b"DICM"
+    if data[128:132] == b"DICM":
+        return ""
+    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "")
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether a file is of one of the four formats."""
+    return bool(plain_kind(data))
 
 
 def iter_plain(data: bytes, size: int, limits: Limits, every_page: bool) -> Iterator[Image.Image]:

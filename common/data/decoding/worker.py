@@ -7,6 +7,7 @@ standard output, and the image's bytes where it has some. Both carry the request
 
     {"path": …, "size": 64, "channels": 1, "rendering": {…}}   {"shape": […]} and the bytes
     {"path": …, "keywords": […]}                               {"header": {…}}
+    {"path": …, "inspect": true, "rendering": {…}}             {"inspection": {…}}
                                                                {"refused": reason}
 
 Processor time is limited by a timer of the kernel whose signal ends the process wherever it is, in
@@ -32,6 +33,7 @@ from PIL import Image
 
 from common.data.decoding.decode import Wanted, decode
 from common.data.decoding.header import read_facts
+from common.data.decoding.inspection import inspect
 from common.data.decoding.limits import MB, Limits
 from common.data.dicom import Rendering
 from common.errors import DataError
@@ -57,6 +59,8 @@ def answer(request: Mapping[str, Any], limits: Limits) -> tuple[dict[str, Any], 
         if "keywords" in request:
             return {"header": read_facts(data, request["keywords"], limits)}, b""
         rendering = Rendering(**request["rendering"])
+        if "inspect" in request:
+            return {"inspection": inspect(data, rendering, limits)}, b""
         images = decode(data, Wanted(request["size"], request["channels"], rendering), limits)
         return {"shape": images.shape}, images.tobytes()
     except DataError as error:
