@@ -88,11 +88,15 @@ class Site:
         Raises:
             DataError: where they cannot be used.
         """
-        data, pool = self.settings.data, self.settings.partition
-        manifest = read_manifest(data, experiment.data, experiment.classes)
-        if pool is not None:
-            manifest = manifest.take(rows_of_site(manifest, pool, data.split_key, self.name))
-        return self.identified(manifest)
+        manifest = read_manifest(self.settings.data, experiment.data, experiment.classes)
+        return self.identified(self.share(manifest))
+
+    def share(self, manifest: Manifest) -> Manifest:
+        """This site's part of the images that its ``data`` describe: all but in a simulation."""
+        pool = self.settings.partition
+        if pool is None:
+            return manifest
+        return manifest.take(rows_of_site(manifest, pool, self.settings.data.split_key, self.name))
 
     def identified(self, manifest: Manifest) -> Manifest:
         """The images that have a patient id, or all where this site tells no patients apart.
