@@ -60,8 +60,7 @@ def list_images(site: Site, task: TaskSettings) -> Listing:
         if not records:
             raise DataError(f"{root}: no image is left, of those that the settings name")
     except DataError as error:
-        unlabelled = list_folder(root, [str(error)])
-        return unlabelled
+        return list_folder(root, [str(error)])
     try:
         check_files(source, records)
     except DataError as error:
