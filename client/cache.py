@@ -17,7 +17,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +56,9 @@ def decoded_images(
 
     Args:
         manifest: n images.
-        task: gives size and channels.
+        task: gives size, channels and how the aspect is treated.
         folder: where the array is kept; made if missing.
-        rendering: which frame and window of a DICOM file.
+        rendering: how the site's files are read.
         refusals: gets the rows that cannot be read, if it is given. Their pixels are zero: the
             caller has to leave them out.
         progress: called with the number of images done and to do, as they are decoded.
@@ -71,6 +71,7 @@ def decoded_images(
             (what could be read is kept); or a cache that is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    rendering = replace(rendering, resize=task.resize)
     keys = _row_keys(manifest, task, rendering)
     name = hashlib.sha256(b"".join(keys)).hexdigest()[:20]
     path = folder / f"images-{task.image_size}x{task.channels}-{name}.npy"

@@ -20,7 +20,7 @@ from common.checks import check_pool, check_source
 from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, PoolSettings, SourceSettings
 from common.data.dicom import Rendering
 from common.data.identity import identified
-from common.data.images import STRETCHED
+from common.data.images import rendering_of
 from common.data.labels import has_several_labels
 from common.data.layouts import read_manifest
 from common.data.manifest import Manifest
@@ -111,7 +111,10 @@ class Site:
     @property
     def rendering(self) -> Rendering:
         """How the site's files are read, and whether images that show text are refused."""
-        return replace(STRETCHED, burned_in=self.settings.policy.burned_in_annotation == "allow")
+        return replace(
+            rendering_of(self.settings.data),
+            burned_in=self.settings.policy.burned_in_annotation == "allow",
+        )
 
     def check(self, experiment: Experiment) -> None:
         """Refuse to train what the site does not allow.

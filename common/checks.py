@@ -155,6 +155,7 @@ def check_source(source: SourceSettings) -> list[str]:
         problems.append(
             f"data.image_pattern: expected columns in braces, got '{source.image_pattern}': {error}"
         )
+    problems += _check_intensity(source)
     if not 0 < source.test_fraction <= 1:
         problems.append(
             f"data.test_fraction: expected above 0, and 1 at most, got {source.test_fraction}"
@@ -164,6 +165,21 @@ def check_source(source: SourceSettings) -> list[str]:
             "data.validation_fraction: expected at least 0 and, with data.test_fraction, "
             f"1 at most, got {source.validation_fraction}"
         )
+    return problems
+
+
+def _check_intensity(source: SourceSettings) -> list[str]:
+    bounds, problems = source.intensity_bounds, []
+    two = len(bounds) == 2 and bounds[0] < bounds[1]
+    if source.intensity == "range" and not two:
+        problems.append("data.intensity=range needs data.intensity_bounds, as [-1000, 400]")
+    percents = not bounds or (two and bounds[0] >= 0 and bounds[1] <= 100)
+    if source.intensity == "percentile" and not percents:
+        problems.append("data.intensity_bounds: expected two percents, as [1, 99]")
+    if bounds and source.intensity not in ("range", "percentile"):
+        problems.append(f"data.intensity={source.intensity} takes no data.intensity_bounds")
+    if source.view < 0:
+        problems.append(f"data.view: expected at least 0, got {source.view}")
     return problems
 
 

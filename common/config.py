@@ -16,6 +16,7 @@ from typing import Literal
 
 import yaml
 
+from common.data.decoding.choices import Intensity, Resize
 from common.errors import SettingsError
 from common.schema import narrow, to_plain
 
@@ -23,7 +24,7 @@ SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SITE_NAME_RULE = "at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
 """A site's name becomes a file name at the server, so what may stand in it is fixed."""
 
-Augmentation = Literal["none", "flip", "dihedral"]
+Augmentation = Literal["none", "flip", "dihedral", "chest", "ultrasound"]
 Layout = Literal["table", "folder", "medmnist", "dicom"]
 PrivacyUnit = Literal["none", "patient", "image"]
 ReleaseMetrics = Literal["none", "noised", "exact"]
@@ -45,10 +46,14 @@ class TaskSettings:
     is set."""
     image_size: int = 64
     """Height and width that every image is resized to, in pixels."""
+    resize: Resize = "stretch"
+    """``stretch`` changes the aspect; ``pad`` keeps it between black bars, ``crop`` cuts the longer
+    sides."""
     channels: int = 1
     """1 (grey) or 3 (RGB)."""
     augmentation: Augmentation = "none"
-    """``flip``: left-right. ``dihedral``: the eight symmetries of the square."""
+    """``flip``: left-right. ``dihedral``: the eight symmetries of the square. ``chest`` and
+    ``ultrasound``: what another patient's position or another device's gain would do."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,14 @@ class SourceSettings:
     metadata_columns: tuple[str, ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
     """The site's own label to the shared class."""
+    intensity: Intensity = "auto"
+    """Which levels of a grey image become black and white: ``data/decoding/intensity.py``."""
+    intensity_bounds: tuple[float, ...] = ()
+    """Two constants: levels for ``range``; percents for ``percentile``, by default 1 and 99."""
+    frames: Literal["first", "middle"] = "middle"
+    """Which frame of a DICOM file that has several; one is read."""
+    view: int = 0
+    """Which of several windows or VOI tables of a DICOM file, from 0."""
     exclude: tuple[str, ...] = ()
     """Images left out, by their path under ``root``; fixed before the first training."""
     unit_name: str = "patient"

@@ -17,10 +17,10 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pydicom.config
@@ -28,15 +28,16 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
+from common.data.decoding.choices import Frames, Intensity, Resize
 from common.data.decoding.colour import read_palette
 from common.data.decoding.grey import Greys, Values, scale_to_unit
+from common.data.decoding.intensity import limits_of, stored_levels
 from common.data.decoding.limits import LIMITS, MB, Limits
 from common.data.decoding.outline import Outline, outline
 from common.data.decoding.pixels import COLOUR, GREY, ImagePixel
 from common.data.decoding.tags import named
 from common.errors import DataError
 
-Frames = Literal["first", "middle", "all"]
 Convert = Callable[[NDArray[np.float32]], NDArray[Any]]
 """From [0, 1] to what is wanted; elementwise."""
 
@@ -53,8 +54,12 @@ class Rendering:
     volume or a loop most likely shows what it is about; or all, each an image of one patient."""
     view: int = 0
     """Which of several windows or VOI tables, from 0; a file that has fewer shows its first."""
-    stretch: bool = False
-    """Grey: scale each image to its own extremes after the window, so that it fills [0, 1]."""
+    intensity: Intensity = "display"
+    """Grey: which levels become black and white (``decoding/intensity.py``)."""
+    bounds: tuple[float, ...] = ()
+    """Of ``intensity``."""
+    resize: Resize = "stretch"
+    """How an image that is not square becomes one."""
     burned_in: bool = True
     """Whether a file is read whose BurnedInAnnotation (PS3.3 C.7.6.1) is YES: it shows text."""
 
@@ -163,7 +168,7 @@ def render(
         stored: (H, W), or (H, W, 3) in RGB; integers or floats.
         header: its data set; not changed.
         frame: its number, from 0.
-        rendering: which view, and whether to stretch.
+        rendering: which view, and what becomes black and white.
         convert: see :func:`iter_images`.
         little: byte order of the header's tables.
 
@@ -173,7 +178,7 @@ def render(
     photometric = str(header.get("PhotometricInterpretation")).strip()
     if photometric in GREY:
         greys = Greys.of(header, frame, rendering.view, little)
-        return _render_grey(stored, greys, rendering.stretch, convert)
+        return _render_grey(stored, greys, rendering, convert)
     if photometric in COLOUR:
         full = 2 ** int(header.get("BitsStored")) - 1
         return _map(stored, lambda values: convert((values / full).astype(np.float32)))
@@ -184,10 +189,12 @@ def render(
 
 
 def _render_grey(
-    stored: NDArray[Any], greys: Greys, stretch: bool, convert: Convert
+    stored: NDArray[Any], greys: Greys, rendering: Rendering, convert: Convert
 ) -> NDArray[Any]:
-    if greys.voi is None or stretch:
-        low, high = _extremes(stored, greys)
+    if rendering.intensity == "range":
+        greys = replace(greys, voi=None)
+    if greys.voi is None or rendering.intensity != "display":
+        low, high = _limits(stored, greys, rendering)
     else:
         low, high = 0.0, 1.0
 
@@ -198,17 +205,13 @@ def _render_grey(
     return _map(stored, show)
 
 
-def _extremes(stored: NDArray[Any], greys: Greys) -> tuple[float, float]:
-    """The least and the greatest grey level of an image, before it is scaled."""
-    if greys.monotone:
-        ends = np.array([stored.min(), stored.max()], dtype=np.float64)
-        values = greys(ends)
+def _limits(stored: NDArray[Any], greys: Greys, rendering: Rendering) -> tuple[float, float]:
+    """The grey levels of an image that become black and white."""
+    if greys.monotone and rendering.intensity != "percentile":
+        levels, counts = np.array([stored.min(), stored.max()], np.float64), np.ones(2, np.int64)
     else:
-        values = greys(np.unique(stored).astype(np.float64))
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite(high - low):
-        raise DataError("its pixels hold values that are not finite")
-    return low, high
+        levels, counts = stored_levels(stored)
+    return limits_of(greys(levels), counts, rendering.intensity, rendering.bounds)
 
 
 def _map(stored: NDArray[Any], function: Callable[[Values], NDArray[Any]]) -> NDArray[Any]:

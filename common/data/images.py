@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from common.config import SourceSettings
 from common.data.decoding.decode import Wanted, fit
 from common.data.decoding.pool import Pool, shared_pool
 from common.data.decoding.process import Refusal, Reply
@@ -23,10 +24,15 @@ from common.errors import DataError
 
 T = TypeVar("T")
 
-STRETCHED = Rendering(stretch=True)
+STRETCHED = Rendering(intensity="auto")
 """How a site's files are read unless it says otherwise: the middle frame, the first window, and
 grey levels of DICOM scaled to each image's own extremes, since exposure differs from site to site
 and many files have no window at all."""
+
+
+def rendering_of(source: SourceSettings) -> Rendering:
+    """How the files of a site are read, by its settings."""
+    return Rendering(source.frames, source.view, source.intensity, source.intensity_bounds)
 
 
 def read_image(

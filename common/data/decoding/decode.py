@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from common.data.decoding.choices import Resize
 from common.data.decoding.limits import Limits
 from common.data.decoding.plain import is_plain, iter_plain
 from common.data.dicom import RENDERING, Rendering, iter_images
@@ -46,9 +47,28 @@ def decode(data: bytes, wanted: Wanted, limits: Limits) -> NDArray[np.uint8]:
 def fit(image: Image.Image, wanted: Wanted) -> NDArray[np.uint8]:
     """One image to uint8 (channels, size, size)."""
     image = image.convert("L" if wanted.channels == 1 else "RGB")
-    image = image.resize((wanted.size,) * 2, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    image = _square(image, wanted.size, wanted.rendering.resize)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if wanted.channels == 1 else np.moveaxis(pixels, -1, 0)
+
+
+def _square(image: Image.Image, size: int, resize: Resize) -> Image.Image:
+    """Bring an image to ``size`` × ``size``; what does not fit its aspect is cut or left black."""
+    width, height = image.size
+    box, target = None, (size, size)
+    if resize == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+    elif resize == "pad":
+        longer = max(width, height)
+        target = max(1, round(size * width / longer)), max(1, round(size * height / longer))
+    image = image.resize(target, Image.Resampling.BILINEAR, box, reducing_gap=3.0)
+    if target == (size, size):
+        return image
+    square = Image.new(image.mode, (size, size))
+    square.paste(image, ((size - target[0]) // 2, (size - target[1]) // 2))
+    return square
 
 
 def to_levels(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -68,6 +88,6 @@ def iter_images_of(
         limits: caps on sizes.
     """
     if is_plain(data):
-        return iter_plain(data, size, limits, rendering.frames == "all")
+        return iter_plain(data, size, limits, rendering)
     images = iter_images(data, rendering, limits, to_levels)
     return (Image.fromarray(image) for image in images)

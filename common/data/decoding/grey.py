@@ -2,8 +2,8 @@
 
     1. modality: a table, or slope and intercept            PS3.3 C.11.1
     2. VOI: a table, or a window                            PS3.3 C.11.2
-    3. scale to [0, 1]: by the VOI's own output range; where there is none, or ``stretch`` is
-       asked for, by the image's own extremes
+    3. scale to [0, 1]: by the VOI's own output range; where there is none, by the image's own
+       extremes; or as ``intensity.py`` has it
     4. MONOCHROME1 is inverted                              PS3.3 C.7.6.3.1.2
 
 pydicom has functions for the steps 1 and 2. They are right for most files and an oracle in the
@@ -104,10 +104,10 @@ class Greys:
 
 
 def scale_to_unit(values: Values, low: float, high: float) -> NDArray[np.float32]:
-    """[low, high] to [0, 1]; an image of one value is black."""
+    """[low, high] to [0, 1], and what lies beyond to its ends; an image of one value is black."""
     if high <= low:
         return np.zeros(values.shape, dtype=np.float32)
-    return ((values - low) / (high - low)).astype(np.float32)
+    return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
 
 
 def _functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset | None:

@@ -8,7 +8,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from common.data.decoding.grey import scale_to_unit
+from common.data.decoding.intensity import limits_of, stored_levels
 from common.data.decoding.limits import Limits
+from common.data.dicom import Rendering
 from common.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
@@ -38,17 +41,20 @@ def is_plain(data: bytes) -> bool:
     return bool(plain_kind(data))
 
 
-def iter_plain(data: bytes, size: int, limits: Limits, every_page: bool) -> Iterator[Image.Image]:
+def iter_plain(
+    data: bytes, size: int, limits: Limits, rendering: Rendering
+) -> Iterator[Image.Image]:
     """The images of a file: one, or the pages of a TIFF.
 
     Args:
         data: the file's bytes.
         size: a JPEG much larger than this is decoded at a fraction of its size.
         limits: caps on pixels.
-        every_page: all pages rather than the first.
+        rendering: whether all pages are wanted or the first, and what becomes black and white.
 
     Yields:
-        8-bit images. 16 bits are brought to 8 by their full scale of 65535.
+        8-bit images. 16 bits are brought to 8 by their full scale of 65535, unless the rendering
+        has another rule.
 
     Raises:
         DataError: with the reason.
@@ -56,14 +62,14 @@ def iter_plain(data: bytes, size: int, limits: Limits, every_page: bool) -> Iter
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
         pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        for page in range(pages if every_page else 1):
+        for page in range(pages if rendering.frames == "all" else 1):
             if pages > 1:
                 image.seek(page)
             if image.width * image.height > limits.frame_pixels:
                 raise DataError(f"it has more than {limits.frame_pixels} pixels")
             image.draft(image.mode, (size * 2, size * 2))
             image.load()
-            yield _eight_bits(image)
+            yield _eight_bits(image, rendering)
     except DataError:
         raise
     except MemoryError:
@@ -72,13 +78,19 @@ def iter_plain(data: bytes, size: int, limits: Limits, every_page: bool) -> Iter
         raise DataError("it is damaged or truncated, or of a kind that is not read") from None
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, rendering: Rendering) -> Image.Image:
     """Modes I (16 or 32 bits) and F would be clipped by convert(), in silence."""
     if image.mode == "F":
         raise DataError("its pixels are floats, which have no full scale")
-    if not image.mode.startswith("I"):
+    display = rendering.intensity in ("auto", "display")
+    if not image.mode.startswith("I") and (display or image.mode != "L"):
         return image
-    pixels = np.asarray(image, dtype=np.int64)
+    pixels = np.asarray(image)
     if pixels.min() < 0 or pixels.max() > 65535:
         raise DataError("its pixels have more than 16 bits")
-    return Image.fromarray((pixels // 257).astype(np.uint8))
+    pixels = pixels.astype(np.uint16)
+    if display:
+        return Image.fromarray((pixels // 257).astype(np.uint8))
+    low, high = limits_of(*stored_levels(pixels), rendering.intensity, rendering.bounds)
+    levels = scale_to_unit(np.arange(65536, dtype=np.float64), low, high)
+    return Image.fromarray(np.rint(levels * 255).astype(np.uint8)[pixels])
