@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Literal
 
-from client.deploy.consortium import Membership, ca_certificate
+from client.deploy.certificate import read_node_certificate, tls_context
+from client.deploy.consortium import Membership
 from client.deploy.keys import check_key
 from client.site import Site
 from common.data.layouts import check_files, read_records
@@ -82,7 +84,10 @@ def _settings(folder: Path) -> str:
 
 
 def _key(folder: Path) -> str:
-    return check_key(folder)
+    found = check_key(folder)
+    if Membership.open(folder).mutual_tls:
+        found += f", certificate until {read_node_certificate(folder).not_valid_after_utc:%Y-%m-%d}"
+    return found
 
 
 def _disk(folder: Path) -> str:
@@ -115,13 +120,19 @@ def _data(folder: Path) -> str:
 
 
 def _server(folder: Path) -> str:
-    """TLS to the server: its chain against ``ca.crt``, and its name."""
+    """TLS to the server: its chain against ``ca.crt``, its name, and what it says to ours."""
     membership = Membership.open(folder)
     connection = _connect(membership, folder)
     try:
         connection.connect()
         assert isinstance(connection.sock, ssl.SSLSocket)
         facts = connection.sock.getpeercert() or {}
+        connection.request("GET", "/")
+        if connection.getresponse().status == HTTPStatus.UNAUTHORIZED:
+            raise SettingsError(
+                f"{membership.address} does not accept this site's certificate: the key was "
+                "revoked, or is not registered any more"
+            )
         return f"{connection.sock.version()}, certificate until {facts.get('notAfter')}"
     except ssl.SSLCertVerificationError as error:
         raise SettingsError(
@@ -159,5 +170,5 @@ def _clock(folder: Path) -> str:
 
 
 def _connect(membership: Membership, folder: Path) -> HTTPSConnection:
-    context = ssl.create_default_context(cafile=str(ca_certificate(folder)))
+    context = tls_context(folder, membership)
     return HTTPSConnection(membership.host, membership.port, timeout=TIMEOUT, context=context)

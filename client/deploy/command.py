@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from client.deploy.certificate import NODE_CERTIFICATE
 from client.deploy.consortium import Membership
 from client.deploy.flags import Flag, user
 from client.deploy.keys import make_key
@@ -93,6 +94,8 @@ def _init(folder: Path, rest: list[str]) -> int:
     print(f"{folder / 'node.pub'}: send this line to the coordinator:")
     print(line)
     print(f"and read its fingerprint out to them: {fingerprint(line)}")
+    if membership.mutual_tls:
+        print(f"what they send back is this site's certificate: {folder / NODE_CERTIFICATE}")
     return 0
 
 

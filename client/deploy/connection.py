@@ -3,6 +3,7 @@
 .. code-block:: text
 
     SuperNode (client/deploy/supernode.py) ── TLS, signed with node.key ──> the coordinator
+        |                                      (with mutual TLS through forwarder.py)
         ^ loopback, with a secret of this start
     tasks (client/deploy/tasks.py) ── forks ──> a ClientApp for each message
 
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 from client.deploy.consortium import UNUSABLE, Membership, ca_certificate
+from client.deploy.forwarder import Forwarder
 from client.deploy.refusals import refusal, still_taken_for_connected
 from common.errors import JoinError, SettingsError
 from common.flower import flower_environment
@@ -48,6 +50,7 @@ class Connection:
         self._environment = flower_environment(self._home)
         self._secret = new_secret(self._home / "superexec.secret")
         self._port = free_port()
+        self._forwarder = Forwarder(folder, membership, journal) if membership.mutual_tls else None
         self._node: Child | None = None
         self._tasks: Child | None = None
         self._connected = False
@@ -61,6 +64,8 @@ class Connection:
             JoinError: where the server refuses this site, or is not the one it should be.
             SettingsError: where ``site.yaml`` cannot be used.
         """
+        if self._forwarder is not None and self._forwarder.failure:
+            self._refuse(self._forwarder.failure, connected=False)
         if self._node is not None and self._node.exit_code is not None:
             self._node_ended(self._node)
         elif self._tasks is not None and self._tasks.exit_code is not None:
@@ -87,11 +92,20 @@ class Connection:
         self._connected = False
         return bool(running)
 
+    def close(self) -> None:
+        """End for good."""
+        self.stop()
+        if self._forwarder is not None:
+            self._forwarder.close()
+
     def _start_node(self) -> None:
+        address, root = self._membership.address, ca_certificate(self._folder)
+        if self._forwarder is not None:
+            address, root = self._forwarder.address, self._forwarder.certificate
         words = [
             *(sys.executable, "-m", "client.deploy.supernode", str(self._folder)),
-            *("--superlink", self._membership.address),
-            *("--root-certificates", str(ca_certificate(self._folder))),
+            *("--superlink", address),
+            *("--root-certificates", str(root)),
             *("--auth-supernode-private-key", str(self._folder / NODE_KEY)),
             *("--node-config", f'site="{self._folder}"'),
             *("--isolation", "process", "--host", "127.0.0.1", "--port", str(self._port)),
@@ -114,13 +128,7 @@ class Connection:
         self._node, words, was_connected = None, node.words(), self._connected
         if was_connected:
             self._journal.audit("disconnected")
-        late = self._was_here_lately()
-        problem = refusal(
-            words, self._membership.address, self._fingerprint, connected=was_connected, late=late
-        )
-        if problem:
-            self._journal.audit("refused by the server", reason=problem)
-            raise JoinError(problem)
+        self._refuse(words, connected=was_connected)
         if PORT_TAKEN in words:
             self.stop()
             self._port = free_port()
@@ -128,6 +136,16 @@ class Connection:
             self._again("the server still takes this site for connected", AWAY_PAUSE_SECONDS)
         else:
             self._again("the SuperNode ended", self._next_pause())
+
+    def _refuse(self, words: str, *, connected: bool) -> None:
+        """Raise JoinError where ``words`` say that a new start would change nothing."""
+        problem = refusal(
+            words, self._membership.address, self._fingerprint,
+            connected=connected, late=self._was_here_lately(),
+        )  # fmt: skip
+        if problem:
+            self._journal.audit("refused by the server", reason=problem)
+            raise JoinError(problem)
 
     def _tasks_ended(self, tasks: Child) -> None:
         """A message that was being worked on has no answer any more: the SuperNode goes too."""

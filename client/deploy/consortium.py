@@ -22,6 +22,8 @@ class Membership:
     port: int
     site: str
     """The name that the coordinator knows this site by, and ``site.yaml`` must give."""
+    mutual_tls: bool = False
+    """The server asks for a certificate of its CA: ``node.crt``, which the coordinator sent."""
     approve: Literal["auto", "ask"] = "auto"
     """``auto``: a run that the policy allows is approved; ``ask``: a person is asked first."""
 

@@ -4,8 +4,8 @@ Flower 1.41 says little, and some of it in ways of its own:
 
 - code 2004 for an unknown key, and also for a node that vanished less than 60 s ago and comes back:
   the server takes it for connected still;
-- nothing at all, but an end by SIGINT to itself, where the server answers 401: a bad signature, or
-  a node id that the server does not have any more.
+- nothing at all, but an end by SIGINT to itself, where the server answers 401: a bad signature, a
+  node id that the server does not have any more, or a certificate that the proxy does not accept.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def refusal(words: str, address: str, fingerprint: str, *, connected: bool, late
         )
     if GRACEFUL in words and not connected:
         return (
-            "the server does not accept this site's signature: the key was revoked, or this "
-            "machine's clock is more than 5 s ahead of the server's, or 305 s behind"
+            "the server does not accept this site's signature or certificate: the key was revoked, "
+            "node.crt is not of this consortium or has ended, or this machine's clock is more than "
+            "5 s ahead of the server's, or 305 s behind"
         )
     return ""
 

@@ -6,14 +6,16 @@ import select
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from client.deploy.approvals import decide
+from client.deploy.certificate import tls_context
 from client.deploy.connection import Connection
-from client.deploy.consortium import Membership, ca_certificate
+from client.deploy.consortium import Membership
 from client.deploy.flags import Flag, user
 from client.deploy.keys import check_key
 from common.errors import SettingsError
@@ -39,7 +41,8 @@ def serve(folder: Path) -> None:
         try:
             with Children(journal) as children:
                 connection = Connection(folder, membership, fingerprint, journal, children)
-                _keep(connection, folder, journal)
+                with closing(connection):
+                    _keep(connection, folder, journal)
         except BaseException as error:
             journal.audit("stopped", reason=str(error) or type(error).__name__)
             raise
@@ -59,7 +62,7 @@ def prepare(folder: Path) -> tuple[Membership, str]:
             f"{folder / 'site.yaml'}: name: expected '{membership.site}', as consortium.yaml has "
             f"it, got '{name}'"
         )
-    ca_certificate(folder)
+    tls_context(folder, membership)
     left = Flag(folder, "left")
     if left.is_set():
         raise SettingsError(

@@ -193,6 +193,7 @@ class _Watch:
         keys = self._key_files()
         if keys != self._keys:
             synchronise(self._control, Consortium.open(self._consortium.folder), self._journal)
+            self._processes.reload_proxy()
             self._keys = keys
         for status in self._control.runs():
             if status.run_id == self._flower_run and status.status == FINISHED:
@@ -202,7 +203,8 @@ class _Watch:
     def _key_files(self) -> list[tuple[str, int]]:
         """The files that say who may connect; any change is a reason to look at them again."""
         folder = self._consortium.folder
-        paths = [*folder.glob("keys/*.pub"), *folder.glob("revoked/*.pub")]
+        patterns = ("keys/*.pub", "revoked/*.pub", "admitted.map")
+        paths = [path for pattern in patterns for path in folder.glob(pattern)]
         return sorted((str(path), path.stat().st_mtime_ns) for path in paths)
 
 

@@ -142,6 +142,11 @@ class CoordinatorProcesses:
                 self.start_proxy()
         return dead
 
+    def reload_proxy(self) -> None:
+        """Have nginx read again whom it lets in."""
+        if "proxy" in self._running:
+            self._running["proxy"].process.send_signal(signal.SIGHUP)
+
 
 def _answers(port: int, ca_certificate: Path) -> bool:
     """Whether the SuperLink speaks TLS with a certificate of the consortium's CA."""

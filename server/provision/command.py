@@ -31,6 +31,7 @@ proxy's configuration, and one start-up kit a site. COORDINATOR is the coordinat
   port=8443              the proxy's port, open to the sites
   superlink_port=8000    the SuperLink's port, on 127.0.0.1 alone
   days=365               life of the server's certificates; the CA's is ten years
+  mutual_tls=false       true: the proxy also asks each site for a certificate, made by register
   output_dir=consortium  where coordinator/ and kits/ are written; must not be there yet
   name=consortium        printed, and in the certificates
   zip=true               pack each kit as SITE.zip too
@@ -43,7 +44,8 @@ proxy's configuration, and one start-up kit a site. COORDINATOR is the coordinat
   add COORDINATOR SITE [output_dir=kits/] [zip=true] [central_keys=false]
                          a further site, and its kit
   renew COORDINATOR [days=365]
-                         new server certificates of the same CA; no site has to do anything
+                         new certificates of the same CA; a site has to do something (replace its
+                         node.crt) with mutual_tls alone
   show COORDINATOR [--json]
                          sites, key fingerprints, when certificates end, and warnings
 
@@ -101,6 +103,9 @@ def _register(words: list[str]) -> int:
     found = register(Path(folder), site, Path(file), utc_now(), new_key=len(rest) != len(words))
     print(f"{site}: registered with {found}")
     print("compare it with what 'fedrounds client init' printed at the site, by telephone")
+    consortium = Consortium.open(Path(folder))
+    if consortium.mutual_tls:
+        print(f"send the site {consortium.site_certificate(site)}, which is its node.crt")
     return 0
 
 
@@ -126,6 +131,8 @@ def _renew(words: list[str]) -> int:
     settings = parse_words(RenewSettings, words[1:])
     consortium = renew(Path(folder), settings.days, utc_now())
     print(f"new certificates; the first of all ends on {consortium.certificate_expiry():%Y-%m-%d}")
+    if consortium.mutual_tls:
+        print(f"send each site its file of {consortium.folder / 'certificates'} as node.crt")
     print("a server that runs goes on with the old ones until it is started again")
     return 0
 

@@ -8,6 +8,8 @@
       server.key  server.crt        what the proxy shows the network; its name is ``host``
       superlink.key  superlink.crt  the SuperLink's, on loopback; its names are localhost, 127.0.0.1
       keys/SITE.pub                 registered public keys
+      certificates/SITE.crt         with mutual TLS: what each site shows the proxy (``mutual.py``)
+      admitted.map                  with mutual TLS: whose certificate the proxy accepts
       revoked/SITE-TIME.pub         keys that may never come back
       nginx.conf  proxy/            the reverse proxy, its logs and its process id
       audit.jsonl                   who was registered, added, renewed, revoked
@@ -52,6 +54,7 @@ class ConsortiumFile:
     superlink_port: int
     created: str
     sites: Mapping[str, Membership]
+    mutual_tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Consortium:
     """The SuperLink's port, on 127.0.0.1 alone."""
     created: str
     sites: tuple[str, ...]
+    mutual_tls: bool
+    """The proxy asks each site for a certificate of the CA."""
 
     @staticmethod
     def open(folder: Path) -> Consortium:  # opened, as a file is
@@ -96,6 +101,7 @@ class Consortium:
             superlink_port=file.superlink_port,
             created=file.created,
             sites=tuple(file.sites),
+            mutual_tls=file.mutual_tls,
         )
 
     @property
@@ -155,6 +161,13 @@ class Consortium:
 
     def key_file(self, site: str) -> Path:
         return self.folder / "keys" / f"{site}.pub"
+
+    def site_certificate(self, site: str) -> Path:
+        return self.folder / "certificates" / f"{site}.crt"
+
+    @property
+    def admitted(self) -> Path:
+        return self.folder / "admitted.map"
 
     def revoked_files(self) -> list[Path]:
         return sorted((self.folder / "revoked").glob("*.pub"))

@@ -22,9 +22,14 @@ from server.provision.certificates import (
 from server.provision.consortium import Consortium
 from server.provision.files import PRIVATE, make_folder, staged, write_new
 from server.provision.kit import write_kit, write_zip
+from server.provision.mutual import write_admitted
 from server.provision.proxy import nginx_config
 from server.provision.settings import ProvisionSettings
 from server.provision.templates import render
+
+CERTIFICATE = """
+   Send the site back what this writes, `certificates/SITE.crt`; it is no secret.
+"""
 
 
 def create(settings: ProvisionSettings, now: datetime) -> Consortium:
@@ -56,6 +61,8 @@ def create(settings: ProvisionSettings, now: datetime) -> Consortium:
         for site in settings.sites:
             public_key = write_site(consortium, site, kits, settings.zip, settings.central_keys)
             note_site(consortium, site, public_key)
+        if consortium.mutual_tls:
+            write_admitted(consortium)
     return Consortium.open(output / "coordinator")
 
 
@@ -109,6 +116,7 @@ def _write_facts(folder: Path, settings: ProvisionSettings, now: datetime) -> No
         "port": settings.port,
         "superlink_port": settings.superlink_port,
         "created": now.isoformat(timespec="seconds"),
+        "mutual_tls": settings.mutual_tls,
         "sites": {site: {"added": now.isoformat(timespec="seconds")} for site in settings.sites},
     }
     write_new(folder / "consortium.yaml", yaml.safe_dump(facts, sort_keys=False))
@@ -116,6 +124,7 @@ def _write_facts(folder: Path, settings: ProvisionSettings, now: datetime) -> No
 
 def _write_texts(consortium: Consortium) -> None:
     folder = consortium.folder
+    more = "and `register` alone" if consortium.mutual_tls else "alone"
     write_new(consortium.nginx_conf, nginx_config(consortium))
     write_new(folder / "fedrounds-server.service", render("server.service", name=consortium.name))
     write_new(
@@ -126,5 +135,7 @@ def _write_texts(consortium: Consortium) -> None:
             address=consortium.address,
             port=consortium.port,
             superlink_port=consortium.superlink_port,
+            authority=f"`ca.key` is needed by `provision renew` {more}",
+            certificate=CERTIFICATE if consortium.mutual_tls else "",
         ),
     )

@@ -17,6 +17,10 @@ CENTRAL = (
     "\n**Your private key was made by the coordinator** and is in this kit: leave\n"
     "'fedrounds client init' out, and see that `node.key` can be read by you alone (mode 0600).\n"
 )
+CERTIFICATE = """
+   What the coordinator sends back is your key's certificate: put it here as `node.crt`. It is no
+   secret. It ends after a year; the coordinator sends the next, and the client is started again.
+"""
 
 
 def write_kit(
@@ -37,6 +41,7 @@ def write_kit(
         "host": consortium.host,
         "port": consortium.port,
         "site": site,
+        "mutual_tls": consortium.mutual_tls,
     }
     dumped = yaml.safe_dump(facts, sort_keys=False).rstrip()
     write_new(folder / "consortium.yaml", render("kit.yaml", facts=dumped))
@@ -50,6 +55,7 @@ def write_kit(
             site=site,
             address=consortium.address,
             central=CENTRAL if key_pair else "",
+            certificate=CERTIFICATE if consortium.mutual_tls else "",
         ),
     )
     write_new(folder / "fedrounds-client.service", render("client.service", site=site))

@@ -23,7 +23,13 @@ from server.provision.consortium import Consortium, only_command
 from server.provision.create import note_site, write_site
 from server.provision.files import refuse_existing, staged, write_new
 from server.provision.keys import read_public_key
-from server.provision.settings import AddSettings, site_problems
+from server.provision.mutual import certify, write_admitted
+from server.provision.settings import (
+    CENTRAL_AND_MUTUAL,
+    CERTIFICATE_DAYS,
+    AddSettings,
+    site_problems,
+)
 
 
 def register(folder: Path, site: str, key_file: Path, now: datetime, *, new_key: bool) -> str:
@@ -41,7 +47,8 @@ def register(folder: Path, site: str, key_file: Path, now: datetime, *, new_key:
 
     Raises:
         SettingsError: on an unknown site, a file that is no public key, a key that another site
-            has or that was revoked, or a second key for the site without ``new_key``.
+            has or that was revoked, or a second key for the site without ``new_key``; with mutual
+            TLS, where the CA's key is not here.
     """
     line = read_public_key(key_file)
     digest = fingerprint(line)
@@ -51,6 +58,7 @@ def register(folder: Path, site: str, key_file: Path, now: datetime, *, new_key:
         current = consortium.registered_keys()
         held = {fingerprint(read_public_key(path)): name for name, path in current.items()}
         if held.get(digest) == site:
+            _admit(consortium)  # a crash may have come between
             return digest
         _refuse_other_uses(consortium, site, digest, held)
         revoked = [p for p in consortium.revoked_files() if revoked_site(p) == site]
@@ -60,12 +68,15 @@ def register(folder: Path, site: str, key_file: Path, now: datetime, *, new_key:
                 f"{site} {state}; to let it in with this key, {digest}, add --replace (a key that "
                 "is replaced can never come back)"
             )
+        if consortium.mutual_tls:
+            certify(consortium, site, line, now, CERTIFICATE_DAYS)
         if site in current:
             old = read_public_key(current[site])
             write_new(_revoked_file(consortium, site, now), f"{old} {site}\n")
             write_audit(consortium.folder, "replaced", site=site, fingerprint=fingerprint(old))
         write_bytes(consortium.key_file(site), f"{line} {site}\n".encode())
         write_audit(consortium.folder, "registered", site=site, fingerprint=digest)
+        _admit(consortium)
     return digest
 
 
@@ -87,6 +98,7 @@ def revoke(folder: Path, site: str, now: datetime) -> str:
         digest = fingerprint(read_public_key(path))
         path.rename(_revoked_file(consortium, site, now))
         write_audit(consortium.folder, "revoked", site=site, fingerprint=digest)
+        _admit(consortium)
     return digest
 
 
@@ -102,6 +114,8 @@ def add(folder: Path, site: str, settings: AddSettings, now: datetime) -> Path:
     with only_command(folder):
         consortium = Consortium.open(folder)
         problems = site_problems((*consortium.sites, site))
+        if settings.central_keys and consortium.mutual_tls:
+            problems.append(CENTRAL_AND_MUTUAL)
         if problems:
             raise SettingsError(problems)
         kits = Path(settings.output_dir or consortium.folder.parent / "kits")
@@ -139,6 +153,12 @@ def _move_and_admit(
         raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _admit(consortium: Consortium) -> None:
+    """Tell the proxy whose certificates it accepts now."""
+    if consortium.mutual_tls:
+        write_admitted(consortium)
 
 
 def _expect_site(consortium: Consortium, site: str) -> None:

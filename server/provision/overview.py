@@ -62,7 +62,8 @@ def overview(consortium: Consortium, now: datetime) -> Overview:
         consortium.server_certificate,
         consortium.superlink_certificate,
     )
-    certificates = tuple(_certificate(path, now) for path in files)
+    of_sites = sorted((consortium.folder / "certificates").glob("*.crt"))
+    certificates = tuple(_certificate(path, now) for path in (*files, *of_sites))
     sites = _sites(consortium)
     warnings = [
         *_ending(certificates),

@@ -1,4 +1,4 @@
-"""New certificates for the server, under the same CA, so that no site has to do anything."""
+"""New certificates under the same CA: no site has to do anything for the server's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from server.provision.certificates import (
     read_private_key,
     server_names,
 )
-from server.provision.consortium import Consortium, only_command, read_certificate
+from server.provision.consortium import Consortium, only_command
+from server.provision.keys import read_public_key
+from server.provision.mutual import certify, read_authority
 from server.provision.settings import days_problems
 
 
 def renew(folder: Path, days: int, now: datetime) -> Consortium:
-    """Replace ``server.crt`` and ``superlink.crt``; the keys stay, so each is replaced in one step.
+    """Replace the server's certificates, and with mutual TLS each site's; the keys stay.
 
     Raises:
         SettingsError: where ``ca.key`` or a server's key is missing or of another CA, or the CA
@@ -31,14 +33,7 @@ def renew(folder: Path, days: int, now: datetime) -> Consortium:
         raise SettingsError(problems)
     with only_command(folder):
         consortium = Consortium.open(folder)
-        authority = read_certificate(consortium.ca_certificate)
-        if not consortium.ca_key.exists():
-            raise SettingsError(
-                f"{consortium.ca_key}: expected the CA's key; put it back from where you keep it"
-            )
-        authority_key = read_private_key(consortium.ca_key)
-        if authority_key.public_key() != authority.public_key():
-            raise SettingsError(f"{consortium.ca_key}: is the key of another CA than ca.crt")
+        authority, authority_key = read_authority(consortium)
         pairs = (
             (consortium.server_key, consortium.server_certificate, server_names(consortium.host)),
             (consortium.superlink_key, consortium.superlink_certificate, SUPERLINK_NAMES),
@@ -51,4 +46,7 @@ def renew(folder: Path, days: int, now: datetime) -> Consortium:
             write_bytes(path, certificate_pem(certificate))
             end = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
             write_audit(consortium.folder, "renewed", certificate=path.name, until=end)
+        if consortium.mutual_tls:
+            for site, path in consortium.registered_keys().items():
+                certify(consortium, site, read_public_key(path), now, days)
     return consortium

@@ -17,9 +17,12 @@ from common.errors import SettingsError
 from common.schema import build, suggest
 
 CA_DAYS = 3650
+CERTIFICATE_DAYS = 365
 LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})*")
 """RFC 1123, section 2.1: labels of at most 63 letters, digits and hyphens."""
+
+CENTRAL_AND_MUTUAL = "central_keys: with mutual_tls each site makes its key itself; leave it out"
 
 T = TypeVar("T")
 
@@ -44,8 +47,10 @@ class ProvisionSettings(KitSettings):
     port: int = 8443
     superlink_port: int = 8000
     """The SuperLink's port on 127.0.0.1, which the proxy forwards to."""
-    days: int = 365
+    days: int = CERTIFICATE_DAYS
     """Life of the server's certificates; the CA's is ten years."""
+    mutual_tls: bool = False
+    """Have the proxy ask each site for a certificate, which registering its key makes."""
     output_dir: str = "consortium"
     name: str = "consortium"
 
@@ -54,6 +59,8 @@ class ProvisionSettings(KitSettings):
         lines = [] if self.sites else ["sites: expected at least one, as sites=[a,b,c]"]
         lines += host_problems(self.host) + port_problems(self.port, self.superlink_port)
         lines += days_problems(self.days)
+        if self.mutual_tls and self.central_keys:
+            lines.append(CENTRAL_AND_MUTUAL)
         if not SITE_NAME.fullmatch(self.name):
             lines.append(f"name: expected {SITE_NAME_RULE}, got '{self.name}'")
         if not self.output_dir:
@@ -73,7 +80,7 @@ class AddSettings(KitSettings):
 class RenewSettings:
     """The settings of ``fedrounds provision renew``."""
 
-    days: int = 365
+    days: int = CERTIFICATE_DAYS
 
 
 def parse_words(cls: type[T], words: Sequence[str]) -> T:
