@@ -10,6 +10,7 @@ SUBCOMMANDS = {
     "simulate": ("simulations.run", "the whole experiment on this machine; -m sweeps"),
     "budget": ("simulations.budget", "plans ε, σ and steps from public sizes alone"),
     "audit": ("simulations.audit.command", "[SITE]: what an attacker can tell, beside ε"),
+    "data": ("client.data_command", "PATH: checks a site's images before anything trains"),
     "provision": ("server.provision.command", "certificates, keys and a start-up kit a site"),
     "server": ("server.deploy.command", "COORDINATOR: a run with the sites of a consortium"),
     "client": ("client.deploy.command", "SITE: a site's process; init, --check, pause, leave"),

@@ -72,7 +72,7 @@ def decoded_images(
     """
     folder.mkdir(parents=True, exist_ok=True)
     rendering = replace(rendering, resize=task.resize)
-    keys = _row_keys(manifest, task, rendering)
+    keys = row_keys(manifest, task, rendering)
     name = hashlib.sha256(b"".join(keys)).hexdigest()[:20]
     path = folder / f"images-{task.image_size}x{task.channels}-{name}.npy"
     with _alone(folder):
@@ -203,7 +203,7 @@ def _prune(path: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def _row_keys(manifest: Manifest, task: TaskSettings, rendering: Rendering) -> list[bytes]:
+def row_keys(manifest: Manifest, task: TaskSettings, rendering: Rendering) -> list[bytes]:
     """One key a row: changes whenever the file or a setting does."""
     settings = f"{VERSION} {manifest.root.resolve()} {task.image_size} {task.channels} {rendering}"
     start = hashlib.blake2b(os.fsencode(settings), digest_size=KEY_BYTES)

@@ -89,12 +89,18 @@ def write_json(path: Path, facts: Mapping[str, Any]) -> None:
     write_bytes(path, (json.dumps(facts, indent=1, allow_nan=False) + "\n").encode())
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> None:
+    """As :func:`write_bytes`, and from its first byte on its owner alone can read it."""
+    write_bytes(path, data, mode=0o600)
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write under a temporary name, sync, then replace ``path`` and sync its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as stream:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -17,10 +17,8 @@ from typing import Literal
 from client.deploy.certificate import read_node_certificate, tls_context
 from client.deploy.consortium import Membership
 from client.deploy.keys import check_key
+from client.gate.pages import check_site
 from client.site import Site
-from common.data.layouts import check_files, read_records
-from common.data.npz import file_of
-from common.data.records import root_of
 from common.errors import FedroundsError, SettingsError
 
 MIN_FREE_BYTES = 2 * 1024**3
@@ -108,15 +106,13 @@ def _ledger(folder: Path) -> str:
 
 
 def _data(folder: Path) -> str:
-    """The list of images, that each of them is there and the first can be opened."""
-    source = Site.open(folder).settings.data
-    records, root = read_records(source), root_of(source)
-    if not records:
-        raise SettingsError(f"there is no image of this site under {root}")
-    check_files(source, records)
-    with file_of(root / records[0].file).open("rb") as stream:
-        stream.read(1)
-    return f"{len(records)} images under {root}"
+    """What ``fedrounds data`` finds; made anew where settings or files have changed since."""
+    report = check_site(Site.open(folder))
+    if not report["trains"]:
+        raise SettingsError("; ".join(report["problems"]))
+    files, refused = report["files"], report["refused"]
+    left_out = f", {len(refused)} refused" if refused else ""
+    return f"{files['read']} images can be read{left_out}; 'fedrounds data {folder}' says more"
 
 
 def _server(folder: Path) -> str:

@@ -60,11 +60,11 @@ def list_images(site: Site, task: TaskSettings) -> Listing:
         if not records:
             raise DataError(f"{root}: no image is left, of those that the settings name")
     except DataError as error:
-        return list_folder(root, [str(error)])
+        return list_folder(root, str(error).splitlines())
     try:
         check_files(source, records)
     except DataError as error:
-        problems.append(str(error))
+        problems += str(error).splitlines()
     classes, labels, missing = _labels(records, source, task, problems)
     patients = source.patient_column
     manifest = Manifest(
@@ -120,5 +120,5 @@ def _labels(
     try:
         labels[~np.array(blank)] = encode_labels(known, source, task, classes)
     except DataError as error:
-        problems.append(str(error))
+        problems += str(error).splitlines()
     return classes, labels, sum(blank)

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from common.data.confidentiality import identifying_tags
 from common.data.decoding.decode import iter_images_of
 from common.data.decoding.limits import Limits
 from common.data.decoding.outline import outline
+from common.data.decoding.pixels import COLOUR, GREY, PALETTE
 from common.data.decoding.plain import plain_kind
 from common.data.dicom import Rendering, read_header, refusing
 from common.errors import DataError
@@ -30,11 +32,14 @@ _FACTS = {
     "Manufacturer": "manufacturer",
     "ManufacturerModelName": "model",
     "StationName": "station",
-    "PhotometricInterpretation": "colour",
     "PatientID": "patient",
-    "PatientIdentityRemoved": "removed",
-    "BurnedInAnnotation": "burned_in",
 }
+_CHOICES = {
+    "PhotometricInterpretation": ("colour", GREY | COLOUR | {PALETTE}),
+    "PatientIdentityRemoved": ("removed", {"YES", "NO"}),
+    "BurnedInAnnotation": ("burned_in", {"YES", "NO"}),
+}
+"""What may stand there by the standard; nothing else is repeated."""
 
 
 def inspect(data: bytes, rendering: Rendering, limits: Limits) -> dict[str, Any]:
@@ -83,10 +88,20 @@ def _dicom_facts(data: bytes, limits: Limits) -> dict[str, Any]:
         return {
             "kind": "DICOM",
             **{name: _text(header, keyword) for keyword, name in _FACTS.items()},
-            "syntax": found.syntax.name if found.syntax is not None else "",
+            **{
+                name: text if (text := _text(header, keyword)) in known or not text else "other"
+                for keyword, (name, known) in _CHOICES.items()
+            },
+            "syntax": _syntax(found.syntax),
             "frames": int(header.get("NumberOfFrames") or 1),
             "identifying": identifying_tags(header),
         }
+
+
+def _syntax(syntax: UID | None) -> str:
+    if syntax is None:
+        return ""
+    return syntax.name if syntax.is_transfer_syntax else "other"
 
 
 def _text(header: Dataset, keyword: str) -> str:
