@@ -22,8 +22,14 @@ end_all() {
 trap end_all EXIT
 trap 'exit 130' INT TERM
 
+# Bash hears a signal while it waits, and not while a command runs in front.
+run() {
+    "$@" &
+    wait $!
+}
+
 # 1. The hospitals' images, and a site.yaml for each, as a simulation makes them.
-fedrounds simulate "${training[@]}" rounds=1 output_dir="$folder/simulated"
+run fedrounds simulate "${training[@]}" rounds=1 output_dir="$folder/simulated"
 
 # 2. The coordinator makes the consortium, and a start-up kit for each site.
 fedrounds provision "sites=[$(IFS=,; echo "${sites[*]}")]" host=127.0.0.1 \
@@ -46,7 +52,7 @@ for site in "${sites[@]}"; do
 done
 
 # 6. The server runs the experiment, and ends with it; the sites end with this script.
-fedrounds server "$coordinator" "${training[@]}" rounds=3 output_dir="$folder/run"
+run fedrounds server "$coordinator" "${training[@]}" rounds=3 output_dir="$folder/run"
 echo "results: $folder/run/result.json"
 echo "report:  $folder/run/report.html"
 echo "sites:   $folder/consortium/kits (each with its ledger, log and audit)"

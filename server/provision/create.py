@@ -25,7 +25,7 @@ from server.provision.kit import write_kit, write_zip
 from server.provision.mutual import write_admitted
 from server.provision.proxy import nginx_config
 from server.provision.settings import ProvisionSettings
-from server.provision.templates import render
+from server.provision.templates import render, unit
 
 CERTIFICATE = """
    Send the site back what this writes, `certificates/SITE.crt`; it is no secret.
@@ -126,7 +126,7 @@ def _write_texts(consortium: Consortium) -> None:
     folder = consortium.folder
     more = "and `register` alone" if consortium.mutual_tls else "alone"
     write_new(consortium.nginx_conf, nginx_config(consortium))
-    write_new(folder / "fedrounds-server.service", render("server.service", name=consortium.name))
+    write_new(folder / "fedrounds-server.service", unit("server.service", name=consortium.name))
     write_new(
         folder / "README.md",
         render(

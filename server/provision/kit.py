@@ -11,7 +11,7 @@ import yaml
 from common.node_keys import NODE_KEY, NODE_PUBLIC_KEY
 from server.provision.consortium import Consortium
 from server.provision.files import PRIVATE, make_folder, write_new
-from server.provision.templates import render
+from server.provision.templates import render, unit
 
 CENTRAL = (
     "\n**Your private key was made by the coordinator** and is in this kit: leave\n"
@@ -58,7 +58,7 @@ def write_kit(
             certificate=CERTIFICATE if consortium.mutual_tls else "",
         ),
     )
-    write_new(folder / "fedrounds-client.service", render("client.service", site=site))
+    write_new(folder / "fedrounds-client.service", unit("client.service", site=site))
     if key_pair:
         private, public = key_pair
         write_new(folder / NODE_KEY, private, PRIVATE)

@@ -17,3 +17,8 @@ def render(template: str, /, **values: str | int) -> str:
     """
     text = (FOLDER / template).read_text(encoding="utf-8")
     return _BLANK.sub(lambda blank: str(values[blank[1]]), text)
+
+
+def unit(template: str, /, **values: str) -> str:
+    """Fill in a systemd unit, with what both units may not do."""
+    return render(template, hardening=render("hardening.service"), **values)
