@@ -97,6 +97,7 @@ def revoke(folder: Path, site: str, now: datetime) -> str:
             raise SettingsError(f"{site}: has no registered key, so there is nothing to revoke")
         digest = fingerprint(read_public_key(path))
         path.rename(_revoked_file(consortium, site, now))
+        consortium.site_certificate(site).unlink(missing_ok=True)
         write_audit(consortium.folder, "revoked", site=site, fingerprint=digest)
         _admit(consortium)
     return digest

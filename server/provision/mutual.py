@@ -12,37 +12,12 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from cryptography import x509
-
 from common.checkpoint import write_bytes
-from common.errors import SettingsError
 from server.provision.audit import write_audit
-from server.provision.certificates import (
-    Key,
-    certificate_pem,
-    new_site_certificate,
-    read_private_key,
-    site_subject,
-)
+from server.provision.authority import read_authority
+from server.provision.certificates import certificate_pem, new_site_certificate, site_subject
 from server.provision.consortium import Consortium, read_certificate
 from server.provision.keys import read_public_key
-
-
-def read_authority(consortium: Consortium) -> tuple[x509.Certificate, Key]:
-    """The CA's certificate and key.
-
-    Raises:
-        SettingsError: where ``ca.key`` is missing or of another CA.
-    """
-    authority = read_certificate(consortium.ca_certificate)
-    if not consortium.ca_key.exists():
-        raise SettingsError(
-            f"{consortium.ca_key}: expected the CA's key; put it back from where you keep it"
-        )
-    key = read_private_key(consortium.ca_key)
-    if key.public_key() != authority.public_key():
-        raise SettingsError(f"{consortium.ca_key}: is the key of another CA than ca.crt")
-    return authority, key
 
 
 def certify(consortium: Consortium, site: str, line: str, now: datetime, days: int) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from common.checkpoint import write_bytes
 from common.errors import SettingsError
 from server.provision.audit import write_audit
+from server.provision.authority import read_authority
 from server.provision.certificates import (
     SUPERLINK_NAMES,
     certificate_pem,
@@ -17,7 +18,7 @@ from server.provision.certificates import (
 )
 from server.provision.consortium import Consortium, only_command
 from server.provision.keys import read_public_key
-from server.provision.mutual import certify, read_authority
+from server.provision.mutual import certify
 from server.provision.settings import days_problems
 
 

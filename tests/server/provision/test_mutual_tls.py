@@ -260,6 +260,7 @@ def test_without_the_cas_key_no_site_is_registered_but_one_can_be_revoked(make: 
     assert list(made.registered_keys()) == ["a"]
     revoke(made.folder, "a", utc_now())
     assert made.admitted.read_text() == ""
+    assert not made.site_certificate("a").exists()
 
 
 def test_central_keys_and_mutual_tls_exclude_each_other(make: Make, tmp_path: Path) -> None:
