@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from client.ledger import Ledger
@@ -27,7 +26,7 @@ from common.data.manifest import Manifest
 from common.data.partition import rows_of_site, site_names
 from common.data.split import PARTS, Part, rows_of_part
 from common.errors import PolicyError, SettingsError
-from common.schema import build
+from common.schema import build, read_yaml
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,7 @@ class Site:
             SettingsError: where it is missing, no YAML, or holds an unknown or wrong setting.
         """
         path = folder / "site.yaml"
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SettingsError(f"{path}: expected a site's settings: {error.strerror}") from error
-        except yaml.YAMLError as error:
-            raise SettingsError(f"{path}: expected YAML: {error}") from error
-        settings = build(SiteSettings, values)
+        settings = build(SiteSettings, read_yaml(path, "a site's settings"))
         problems = check_source(settings.data) + settings.policy.problems()
         if settings.partition is not None:
             problems += check_pool(settings.partition)

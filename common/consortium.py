@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
-
 from common.errors import SettingsError
-from common.schema import build
+from common.schema import build, read_yaml
 
 CONSORTIUM_FILE = "consortium.yaml"
 
@@ -32,12 +30,7 @@ def read_consortium(cls: type[T], folder: Path, expected: str, foreign: str, got
             setting.
     """
     path = folder / CONSORTIUM_FILE
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: expected {expected}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: expected YAML: {error}") from error
+    values = read_yaml(path, expected)
     if isinstance(values, Mapping) and foreign in values:
         raise SettingsError(f"{path}: {got}; expected {expected}")
     return build(cls, values)

@@ -13,8 +13,10 @@ import difflib
 import math
 import types
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import yaml
 from omegaconf import MISSING
 
 from common.errors import SettingsError
@@ -29,6 +31,24 @@ def suggest(word: str, known: Iterable[str]) -> str:
     if near:
         return f", did you mean '{near[0]}'?"
     return f"; there are: {', '.join(options)}" if options else ""
+
+
+def read_yaml(path: Path, expected: str) -> Any:
+    """Read a file of plain values, with YAML's safe loader.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the message where it cannot be read.
+
+    Raises:
+        SettingsError: where it is missing or no YAML in UTF-8.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: expected {expected}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: expected YAML: {error}") from error
 
 
 def build(cls: type[T], values: object, where: str = "") -> T:

@@ -10,8 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from client.deploy.approvals import decide
 from client.deploy.certificate import tls_context
 from client.deploy.connection import Connection
@@ -21,6 +19,7 @@ from client.deploy.keys import check_key
 from common.errors import SettingsError
 from common.journal import Follower, Journal
 from common.processes import Children, only_one, terminated_like_ctrl_c
+from common.schema import read_yaml
 
 LOCK = "client.lock"
 LOOK_SECONDS = 0.5
@@ -77,13 +76,7 @@ def _name_in_settings(folder: Path) -> str:
 
     This process opens no site by itself: it would import torch, and keep it for as long as it runs.
     """
-    path = folder / "site.yaml"
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: expected a site's settings: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: expected YAML: {error}") from error
+    values = read_yaml(folder / "site.yaml", "a site's settings")
     return str(values.get("name")) if isinstance(values, dict) else ""
 
 

@@ -124,3 +124,11 @@ def test_what_a_supernodes_last_words_mean(
 ) -> None:
     found = refusal(words, "host:1", "SHA256:x", connected=connected, late=late)
     assert (said in found) if said else not found
+
+
+def test_a_site_yaml_that_is_no_utf_8_is_named(kit: Path) -> None:
+    (kit / "site.yaml").write_bytes("name: Zürich".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"site\.yaml: expected YAML"):
+        Site.open(kit)
+    with pytest.raises(SettingsError, match=r"site\.yaml: expected YAML"):
+        prepare(kit)
