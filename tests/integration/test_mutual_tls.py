@@ -100,6 +100,20 @@ def test_a_revoked_site_is_refused_by_the_proxy_while_the_server_runs(
         assert fedrounds.main(["client", str(southgate), "--check"]) == 1
         assert "does not accept this site's certificate" in capsys.readouterr().out
         assert fedrounds.main(["client", str(northfield), "--check"]) == 0
+        check_another_server(northfield, tmp_path)
+
+
+def check_another_server(kit: Path, folder: Path) -> None:
+    """A site whose kit is of another CA ends, and says that this is not its server."""
+    words = ["sites=[a]", "host=127.0.0.1", f"output_dir={folder / 'other'}", "zip=false"]
+    assert fedrounds.main(["provision", *words]) == 0
+    deceived = folder / "deceived"
+    shutil.copytree(kit, deceived, ignore=shutil.ignore_patterns("flower", "*.lock", "*.jsonl"))
+    shutil.copy(folder / "other" / "kits" / "a" / "ca.crt", deceived / "ca.crt")
+    with process(["client", str(deceived)], folder / "said") as client:
+        assert client.wait(60) == 2
+    assert "is not the one of this kit" in (folder / "said").read_text()
+    assert read_lines(deceived / "audit.jsonl")[-2]["event"] == "refused by the server"
 
 
 def wait_for(consortium: Consortium) -> None:
