@@ -78,6 +78,8 @@ def _check_data(settings: Settings) -> list[str]:
     data, problems = settings.data, []
     if data.root is None and not data.phantom:
         problems.append("data.root must be given: the folder that holds the images")
+    if data.download and data.layout != "medmnist":
+        problems.append("data.download fetches MedMNIST's files alone: data.layout=medmnist")
     if settings.privacy.unit == "patient" and data.patient_column is None:
         problems.append(
             "privacy=patient needs data.patient_column: the column that identifies the patient "

@@ -161,12 +161,12 @@ def _hint(key: str) -> Any:
 
 
 def _experiment_of_the_data(parsed: Sequence[Override]) -> list[str]:
-    """``data=ham10000`` alone means the experiment of that name, where there is one."""
+    """``data=ham10000`` alone means the experiment of that name, or else that of any table."""
     chosen = {o.key_or_group: str(o.value()) for o in parsed}
     data = chosen.get("data")
-    if "experiment" in chosen or data not in group_choices()["experiment"]:
+    if "experiment" in chosen or data is None:
         return []
-    return [f"experiment={data}"]
+    return [f"experiment={data if data in group_choices()['experiment'] else 'table'}"]
 
 
 def _mapping_path(key: str) -> list[str] | None:

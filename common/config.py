@@ -118,6 +118,8 @@ class DataSettings(SourceSettings, TaskSettings):
 
     phantom: bool = False
     """Where no ``root`` is given, write the phantom hospitals from the seed and use those."""
+    download: bool = False
+    """Fetch ``table`` into ``root`` with the ``medmnist`` package, where it is not there yet."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from common.config import (
 )
 from common.data.labels import is_multi_label
 from common.data.manifest import Manifest
+from common.data.medmnist import download
 from common.data.records import root_of
 from common.data.split import PARTS, Part
 from common.errors import DataError, OneClassError, SettingsError
@@ -129,6 +130,8 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
         if not (workspace / "config.yaml").exists():  # a run that goes on has them already
             write_hospitals(root, settings.seed)
         data = replace(data, root=str(root))
+    if data.download:
+        download(Path(data.root or ""), data.table)
     source = narrow(SourceSettings, data, root=str(root_of(data).resolve()))
     division = Division.of(source, settings)
     classes = data.classes or division.classes(data)
@@ -144,7 +147,7 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
     cohorts = Cohorts(
         experiment,
         sites,
-        data.unit_name,
+        "image" if data.patient_column is None else data.unit_name,
         data.classes is None,
         public is None,
         settings.privacy.release_metrics,

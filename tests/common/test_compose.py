@@ -15,6 +15,8 @@ from common.schema import narrow, to_plain
 
 GROUPS = [(group, choice) for group, choices in group_choices().items() for choice in choices]
 
+WITHOUT_PATIENTS = ("folder", "medmnist", "chestmnist", "rsna_pneumonia")
+
 
 def problems_of(*overrides: str) -> str:
     with pytest.raises(SettingsError) as caught:
@@ -34,14 +36,20 @@ def test_every_yaml_composes(group: str, choice: str) -> None:
     extra = [f"{group}={choice}", "data.root=somewhere"]
     if choice == "table":
         extra += ["data.image_column=file", "data.patient_column=id"]
+    if choice == "medmnist":
+        extra += ["data.table=bloodmnist.npz"]
+    if choice == "dicom":
+        extra += ["data.label_column=BodyPartExamined"]
     if (group, choice) == ("privacy", "image"):
         extra += ["data.patient_column=null"]
+    if group == "data" and choice in WITHOUT_PATIENTS:
+        extra += ["privacy=image"]
     assert isinstance(load_settings(extra), Settings)
 
 
 def test_every_yaml_was_found() -> None:
     files = list(CONF.rglob("*.yaml"))
-    assert len(files) == len(GROUPS) + 1 == 23  # config.yaml itself, and 22 choices
+    assert len(files) == len(GROUPS) + 1 == 37  # config.yaml itself, and 36 choices
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
