@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from common.config import Layout, SourceSettings, TaskSettings
 from common.data.folder import read_folder
@@ -84,9 +83,10 @@ def check_files(source: SourceSettings, records: Sequence[Record]) -> None:
     missing, outside = [], []
     for record in records:
         file = record.file
-        if ".." in file.split("/") or Path(file).is_absolute():
+        # A Path for each of a hundred thousand files would take a second, in every message.
+        if ".." in file.split("/") or os.path.isabs(file):  # noqa: PTH117
             outside.append(file)
-        elif not os.path.isfile(f"{root}/{file}"):  # noqa: PTH113 - ten times as fast as a Path
+        elif not os.path.isfile(f"{root}/{file}"):  # noqa: PTH113
             missing.append(file)
     if outside:
         raise DataError(
