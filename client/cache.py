@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ UNREADABLE = bytes(KEY_BYTES)
 """Key of a row without an image: no file has it, so the next call tries it again."""
 KEPT = 2
 """Arrays that stay for the same settings: the present one and the one before it."""
+STALE_SECONDS = 30 * 24 * 3600.0
+"""An array of other settings goes when it is older: a run that still needs it decodes anew."""
 
 Images = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -199,7 +202,10 @@ def _arrays(path: Path) -> list[Path]:
 
 def _prune(path: Path) -> None:
     """Remove arrays that newer ones have replaced; whoever has one mapped keeps it."""
-    for old in _arrays(path)[KEPT:]:
+    same = _arrays(path)
+    oldest = time.time() - STALE_SECONDS
+    others = set(path.parent.glob("images-*.npy")) - set(same)
+    for old in [*same[KEPT:], *(o for o in others if o.stat().st_mtime < oldest)]:
         old.unlink(missing_ok=True)
 
 

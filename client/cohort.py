@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.cache import decoded_images
+from client.gate.listing import refused_of
 from client.gate.notes import duplicates_text, note, refusals_text
 from client.site import Site
 from common.config import Experiment
@@ -70,7 +71,7 @@ def note_duplicates(site: Site, experiment: Experiment) -> None:
     """Say in the site's own log which of its images are equal, in all its parts."""
     images, manifest, left_out = _readable(site, experiment)
     found = duplicates(site, images, manifest, left_out)
-    text = duplicates_text(manifest, found, experiment.data.image_size)
+    text = duplicates_text(manifest, found, experiment.data.image_size, site.own_unit)
     note(site.folder, "duplicates", text)
 
 
@@ -93,7 +94,8 @@ def _readable(site: Site, experiment: Experiment) -> tuple[NDArray[np.uint8], Ma
         rendering=site.rendering,
         refusals=refusals,
     )
-    note(site.folder, "left out", refusals_text(manifest, refusals))
+    told = [*refusals.values(), *refused_of(site.settings.data)]
+    note(site.folder, "refused", refusals_text(manifest.root, told))
     if len(refusals) == len(manifest):
         raise DataError(f"{refused(refusals[0])} (and so of all {len(manifest)} images)")
     return images, manifest, set(refusals)

@@ -16,6 +16,8 @@ from client.site import Site
 from common.config import SourceSettings, TaskSettings
 from common.data.decoding.outline import is_dicom
 from common.data.decoding.plain import is_plain
+from common.data.decoding.process import Refusal
+from common.data.headers import refused_headers
 from common.data.labels import derive_classes, encode_labels, has_several_labels
 from common.data.layouts import check_files, read_records
 from common.data.manifest import Manifest
@@ -32,12 +34,14 @@ class Listing:
     Attributes:
         manifest: n images. Its classes are all those that the labels hold; where labels cannot be
             told there are none, and where patients cannot, each image has its own path.
+        refused: files that are in no manifest, since their header cannot be read.
         labels_missing: images without a label.
         has_patients: whether the ids are patients'.
         problems: why training could not start, a line each.
     """
 
     manifest: Manifest
+    refused: tuple[Refusal, ...]
     labels_missing: int
     has_patients: bool
     problems: tuple[str, ...]
@@ -75,7 +79,9 @@ def list_images(site: Site, task: TaskSettings) -> Listing:
         classes=classes,
         metadata={c: tuple(r.cells[c] for r in records) for c in source.metadata_columns},
     )
-    return Listing(site.share(manifest), missing, patients is not None, tuple(problems))
+    refused = tuple(refused_of(source))
+    has_patients = patients is not None
+    return Listing(site.share(manifest), refused, missing, has_patients, tuple(problems))
 
 
 def list_folder(root: Path, problems: Sequence[str]) -> Listing:
@@ -89,7 +95,12 @@ def list_folder(root: Path, problems: Sequence[str]) -> Listing:
         raise DataError(f"{root}: expected images, and there is no DICOM, PNG, JPEG, BMP or TIFF")
     labels = np.zeros((len(files), 0), dtype=np.float32)
     manifest = Manifest(root, files, files, labels, (), {})
-    return Listing(manifest, len(files), has_patients=False, problems=tuple(problems))
+    return Listing(manifest, (), len(files), has_patients=False, problems=tuple(problems))
+
+
+def refused_of(source: SourceSettings) -> list[Refusal]:
+    """Files that no record is made of, since only their header would say whose they are."""
+    return refused_headers(source) if source.layout == "dicom" else []
 
 
 def looks_like_an_image(path: Path) -> bool:

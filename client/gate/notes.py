@@ -7,7 +7,7 @@ written when what it says has changed, and not with every message.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,33 +40,28 @@ def notes(folder: Path) -> list[str]:
     return [line["text"] for line in lines if line.get("process") == PROCESS]
 
 
-def refusals_text(manifest: Manifest, refusals: Mapping[int, Refusal]) -> str:
-    """Which files are left out since they cannot be read, and why."""
+def refusals_text(root: Path, refusals: Sequence[Refusal]) -> str:
+    """Which files are left out since they cannot be read or are refused, and why."""
     if not refusals:
         return ""
-    shown = [f"{manifest.files[row]}: {refusals[row].reason}" for row in sorted(refusals)[:NAMED]]
-    return (
-        f"{len(refusals)} of {len(manifest)} images are left out, since they cannot be read or are "
-        f"refused: {'; '.join(shown)}{_more(refusals)}"
-    )
+    shown = [f"{one.path.relative_to(root)}: {one.reason}" for one in refusals[:NAMED]]
+    return f"images that are refused: {len(refusals)} ({'; '.join(shown)}{_more(refusals)})"
 
 
-def duplicates_text(manifest: Manifest, found: Duplicates, size: int) -> str:
+def duplicates_text(manifest: Manifest, found: Duplicates, size: int, unit: str) -> str:
     """Which images are equal at the size that is trained on."""
     kinds = (
-        (found.conflicts, "with labels that contradict each other"),
-        (found.across, "of several patients"),
+        (found.conflicts, "whose labels contradict each other"),
+        (found.across, f"of several {unit}s"),
         (found.parts, "in several parts"),
-        (found.within, "within a patient, which count once"),
+        (found.within, f"of one {unit}, which count once"),
     )
     parts = [
         f"{len(groups)} {what} ({_names(manifest, groups)})" for groups, what in kinds if groups
     ]
-    return (
-        f"images that are equal at {size} × {size} pixels, in groups: {', '.join(parts)}"
-        if parts
-        else ""
-    )
+    if not parts:
+        return ""
+    return f"pixel-identical images at {size} × {size}, in groups: {', '.join(parts)}"
 
 
 def _names(manifest: Manifest, groups: Sequence[Group]) -> str:
@@ -74,5 +69,5 @@ def _names(manifest: Manifest, groups: Sequence[Group]) -> str:
     return f"{'; '.join(shown)}{_more(groups)}"
 
 
-def _more(found: Sequence[object] | Mapping[int, object]) -> str:
+def _more(found: Sequence[object]) -> str:
     return f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""

@@ -93,7 +93,7 @@ def check_images(
         "schema": SCHEMA,
         "site": site.name,
         "note": PRIVATE_NOTE,
-        **_files(manifest, found),
+        **_files(told, found),
         **_people(told, site),
         **_labels(told, parts),
         "metadata_missing": {
@@ -120,14 +120,19 @@ def _with_header_ids(listing: Listing, found: Sequence[Inspection]) -> Listing:
     return replace(listing, manifest=manifest, has_patients=True)
 
 
-def _files(manifest: Manifest, found: Sequence[Inspection]) -> dict[str, Any]:
+def _files(listing: Listing, found: Sequence[Inspection]) -> dict[str, Any]:
+    manifest = listing.manifest
     refused = [
         {"file": file, "reason": one.refused}
         for file, one in zip(manifest.files, found, strict=True)
         if one.refused
     ]
+    read = len(found) - len(refused)
+    for one in listing.refused:
+        file = one.path.relative_to(manifest.root).as_posix()
+        refused.append({"file": file, "reason": one.reason})
     return {
-        "files": {"found": len(found), "read": len(found) - len(refused)},
+        "files": {"found": read + len(refused), "read": read},
         "refused": refused,
         "kinds": _counts(one.kind for one in found if one.kind),
         "sizes": _counts(" × ".join(map(str, one.size)) for one in found if one.size),

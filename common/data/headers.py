@@ -13,7 +13,7 @@ from common.data.images import try_headers
 from common.data.records import Record, list_files, path_regex, pattern_columns, root_of
 from common.errors import DataError
 
-_known: dict[tuple[object, ...], dict[str, str]] = {}
+_known: dict[tuple[object, ...], dict[str, str] | Refusal] = {}
 """Headers that this process has read, by path, size, time and keywords. They name patients, so
 they are kept nowhere else; a process that was just started reads them anew."""
 
@@ -23,11 +23,27 @@ def read_headers(source: SourceSettings) -> list[Record]:
 
     A column is one of ``data.image_pattern``, where that is given (files that do not fit it are
     passed over), or ``data.image_column``, the path, or else a keyword of the header's top level
-    (PS3.6), as ``PatientID``. An element that a file lacks is blank.
+    (PS3.6), as ``PatientID``. An element that a file lacks is blank. A file whose header cannot be
+    read is left out (:func:`refused_headers` names it): nothing says whose image it is.
 
     Raises:
-        DataError: on a column that is no keyword, or files whose header cannot be read.
+        DataError: on a column that is no keyword, or where no header can be read.
     """
+    cells = _cells(source)
+    records = [Record(f, own, f) for f, own in cells.items() if not isinstance(own, Refusal)]
+    if not records:
+        first = refused_headers(source)[0]
+        raise DataError(f"no header can be read, the first: {first.path}: {first.reason}")
+    return records
+
+
+def refused_headers(source: SourceSettings) -> list[Refusal]:
+    """The files that :func:`read_headers` leaves out, and why."""
+    return [answer for answer in _cells(source).values() if isinstance(answer, Refusal)]
+
+
+def _cells(source: SourceSettings) -> dict[str, dict[str, str] | Refusal]:
+    """Each file's columns, or why its header cannot be read."""
     root, pattern, excluded = root_of(source), source.image_pattern, set(source.exclude)
     files = [file for file in list_files(root) if file not in excluded]
     cells: dict[str, dict[str, str]] = {file: {} for file in files}
@@ -40,9 +56,13 @@ def read_headers(source: SourceSettings) -> list[Record]:
     if source.image_column is not None:
         cells = {file: {**own, source.image_column: file} for file, own in cells.items()}
     keywords = _keywords(source)
-    for file, facts in zip(cells, _headers(source, list(cells), keywords), strict=True):
-        cells[file] |= {keyword: facts.get(keyword, "") for keyword in keywords}
-    return [Record(file, own, file) for file, own in cells.items()]
+    answers = zip(cells.items(), _headers(source, list(cells), keywords), strict=True)
+    return {
+        file: facts
+        if isinstance(facts, Refusal)
+        else {**own, **{keyword: facts.get(keyword, "") for keyword in keywords}}
+        for (file, own), facts in answers
+    }
 
 
 def _keywords(source: SourceSettings) -> list[str]:
@@ -62,7 +82,7 @@ def _keywords(source: SourceSettings) -> list[str]:
 
 def _headers(
     source: SourceSettings, files: Sequence[str], keywords: Sequence[str]
-) -> list[dict[str, str]]:
+) -> list[dict[str, str] | Refusal]:
     if not keywords:
         return [{} for _ in files]
     root = root_of(source)
@@ -72,13 +92,5 @@ def _headers(
         keys.append((os.fspath(root), file, facts.st_size, facts.st_mtime_ns, *keywords))
     left = [i for i, key in enumerate(keys) if key not in _known]
     answers = try_headers([root / files[i] for i in left], keywords)
-    refused = [answer for answer in answers if isinstance(answer, Refusal)]
-    if refused:
-        raise DataError(
-            f"{len(refused)} headers cannot be read, the first: {refused[0].path}: "
-            f"{refused[0].reason}; what is no image is left out with data.exclude"
-        )
-    for i, answer in zip(left, answers, strict=True):
-        assert not isinstance(answer, Refusal)
-        _known[keys[i]] = answer
+    _known.update(zip((keys[i] for i in left), answers, strict=True))
     return [_known[key] for key in keys]

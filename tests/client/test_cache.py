@@ -116,6 +116,20 @@ def test_a_longer_list_takes_over_what_is_there(
     assert len(list((tmp_path / "cache").glob("*.npy"))) == cache.KEPT
 
 
+def test_an_array_of_settings_that_are_no_more_goes_after_a_while(
+    images: Manifest, tmp_path: Path
+) -> None:
+    small = TaskSettings(image_size=4, channels=1)
+    for task in (small, TASK):
+        decoded_images(images, task, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
+    (old,) = (tmp_path / "cache").glob("images-4x1-*.npy")
+    long_ago = old.stat().st_mtime - cache.STALE_SECONDS - 1
+    os.utime(old, (long_ago, long_ago))
+    decoded_images(images.take([0]), TASK, tmp_path / "cache")
+    assert not old.exists()
+
+
 def test_the_first_file_that_cannot_be_read_is_named(
     images: Manifest, decoded: list[str], tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_train(
         assert files(site, cohort, experiment) == [f"{ONE}_1.png", f"{TWO}_0.png"]
         assert [len(rows) for rows in cohort.patients] == [1, 1]
     (line,) = notes(site.folder)
-    assert "1 of 3 images are left out" in line
+    assert "images that are refused: 1" in line
     assert f"{ONE}_0.png: it is damaged" in line
 
 
@@ -70,6 +70,23 @@ def test_leaving_it_out_leaves_everybody_else_as_they_are(
     after = Cohort.load(site, experiment, "train")
     for own, rows in zip(kept, after.patients, strict=True):
         np.testing.assert_array_equal(own, after.images[rows])
+
+
+def test_a_header_that_cannot_be_read_is_left_out_where_headers_say_whose_it_is(
+    make_site: MakeSite, experiment: Experiment
+) -> None:
+    site = make_site({ONE: 2, TWO: 1})
+    for index, path in enumerate(sorted(root(site).glob("*.png"))):
+        made = dataset(image=np.roll(pixels(16, 16), index))
+        made.PatientID, made.StudyDescription = (ONE, TWO)[index % 2], "ab"[index % 2]
+        path.write_bytes(written(made)[: 150 if index == 2 else None])
+    (root(site) / "metadata.csv").unlink()
+    columns = {"label_column": "StudyDescription", "patient_column": "PatientID"}
+    site = changed(site, data={"layout": "dicom", **columns})
+    assert len(Cohort.load(site, experiment, "train").rows) == 2
+    (line,) = notes(site.folder)
+    assert "images that are refused: 1" in line
+    assert "truncated" in line
 
 
 def test_where_nothing_can_be_read_nothing_trains(
@@ -102,7 +119,7 @@ def test_equal_images_with_other_labels_are_told_and_refused_on_demand(
     (root(site) / f"{other}_0.png").write_bytes((root(site) / f"{ONE}_0.png").read_bytes())
     note_duplicates(site, experiment)
     (line,) = notes(site.folder)
-    assert "1 with labels that contradict each other" in line
+    assert "1 whose labels contradict each other" in line
     assert f"{ONE}_0.png = {other}_0.png" in line
     assert len(Cohort.load(site, experiment, "train").rows) == 2
     strict = changed(site, policy={"label_conflicts": "refuse"})
