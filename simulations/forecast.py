@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from client.plan import delta_of, plan_of
 from common.config import SITE_NAME, SITE_NAME_RULE, Settings, TaskSettings
+from common.data.partition import site_names
 from common.errors import PrivacyError, SettingsError
 from common.privacy.accounting import Segment, Spent, epsilon
 from common.schema import narrow
@@ -102,6 +103,15 @@ def public_sizes(settings: Settings) -> dict[str, int]:
             "privacy.public_patients must be given: a plan follows from the sites' public counts, "
             "as privacy.public_patients={a:500,b:300} or, for one size, privacy.public_patients=500"
         )
+    if isinstance(public, Mapping) and settings.partition.name != "natural":
+        lacking = [n for n in site_names(settings.partition) if n not in public]
+        if lacking:
+            raise SettingsError(
+                f"privacy.public_patients: counts of the data's own sites say nothing of those of "
+                f"partition={settings.partition.name}: give one size for all, as "
+                "privacy.public_patients=500, or one for each of "
+                f"{', '.join(site_names(settings.partition))}"
+            )
     sizes = dict(public) if isinstance(public, Mapping) else {"each site": public}
     problems = [
         f"privacy.public_patients: {name}: expected at least 1, got {count}"

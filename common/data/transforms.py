@@ -76,21 +76,33 @@ def augment(images: Tensor, kind: Augmentation, generator: torch.Generator) -> T
 def _jitter(images: Tensor, jitter: Jitter, generator: torch.Generator) -> Tensor:
     """One affine map and one curve of grey levels an image; what comes in from outside is black."""
     draws = 2 * torch.rand((7, len(images)), generator=generator) - 1  # each in [-1, 1)
-    angle = torch.deg2rad(draws[0] * jitter.degrees)
-    scale = 1 + draws[1] * jitter.scale
-    side = torch.ones(len(images))
-    if jitter.mirror:
-        side[draws[2] < 0] = -1.0
-    # Where in the input each output pixel comes from, in units of half a side.
-    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-    rows = [side * cos, -side * sin, 2 * jitter.shift * draws[3]]
-    rows += [sin, cos, 2 * jitter.shift * draws[4]]
-    theta = torch.stack(rows, dim=1).reshape(-1, 2, 3).to(images.device)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    maps = affine_maps(draws, jitter).to(images.device)
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     unit = F.grid_sample(images.to(torch.float32) / 255, grid, align_corners=False)
     gamma = torch.exp(draws[5] * jitter.gamma)[:, None, None, None].to(images.device)
     contrast = (1 + draws[6] * jitter.contrast)[:, None, None, None].to(images.device)
     return 255 * ((unit**gamma - 0.5) * contrast + 0.5).clamp(0, 1)
+
+
+def affine_maps(draws: Tensor, jitter: Jitter) -> Tensor:
+    """Where in the input each output pixel comes from, in units of half a side.
+
+    Args:
+        draws: float32 (5 or more, B) in [-1, 1): rotation, scale, mirror, and the two shifts.
+        jitter: what 1 stands for.
+
+    Returns:
+        float32 (B, 2, 3): rotation, perhaps with a mirror, over the scale; and the shift.
+    """
+    angle = torch.deg2rad(draws[0] * jitter.degrees)
+    scale = 1 + draws[1] * jitter.scale
+    side = torch.ones_like(angle)
+    if jitter.mirror:
+        side[draws[2] < 0] = -1.0
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    rows = [side * cos, -side * sin, 2 * jitter.shift * draws[3]]
+    rows += [sin, cos, 2 * jitter.shift * draws[4]]
+    return torch.stack(rows, dim=1).reshape(-1, 2, 3)
 
 
 def _bit(choice: Tensor, bit: int) -> Tensor:

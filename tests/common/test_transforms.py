@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.config import Augmentation
-from common.data.transforms import JITTERS, augment
+from common.data.transforms import JITTERS, affine_maps, augment
 
 KINDS: list[Augmentation] = ["chest", "ultrasound"]
 
@@ -80,6 +80,17 @@ def test_an_image_moves_no_further_than_the_set_allows(kind: Augmentation) -> No
         centre = (profile * places).sum(dim=1) / profile.sum(dim=1)
         assert (centre - 32).abs().max() <= 64 * JITTERS[kind].shift * 1.15 + 0.5
         assert (centre - 32).abs().max() > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_stay_similar_mirrored_or_not(kind: Augmentation) -> None:
+    """The linear part is orthogonal but for the scale: nothing is sheared or squeezed."""
+    jitter = JITTERS[kind]
+    draws = 2 * torch.rand((7, 100), generator=generator()) - 1
+    linear = affine_maps(draws, jitter)[:, :, :2] * (1 + draws[1] * jitter.scale)[:, None, None]
+    torch.testing.assert_close(linear @ linear.mT, torch.eye(2).expand(100, 2, 2))
+    assert (torch.linalg.det(linear) < 0).any() == jitter.mirror
+    assert (linear[:, 1, 1] > 0).all()
 
 
 def test_a_batch_takes_milliseconds() -> None:

@@ -128,10 +128,10 @@ def test_only_arrays_and_listed_fields_cross_under_privacy(
 def test_an_error_crosses_as_a_code_even_where_its_text_names_a_file(
     marked: Path, settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    def damage(folders: list[Path]) -> None:
-        next((marked / folders[0].name).rglob("*.dcm")).write_bytes(b"no image")
+    def lose_an_image(folders: list[Path]) -> None:
+        next((marked / folders[0].name).rglob("*.dcm")).unlink()
 
-    grid = run(settings(f"data.root={marked}", "privacy=patient"), tmp_path, damage)
+    grid = run(settings(f"data.root={marked}", "privacy=patient"), tmp_path, lose_an_image)
     codes = [c.config_records["config"].get("refusal") for _, c, _ in grid.answers]
     assert codes == ["data", None]
     assert all(CANARY.encode() not in data for _, _, data in grid.answers)

@@ -18,7 +18,7 @@ from common.privacy.accounting import Segment, epsilon, plan_noise_multiplier
 from common.schema import narrow
 from simulations import budget
 from simulations.benchmarks import accounting as accounting_benchmark
-from simulations.forecast import computed_rounds, forecast, marked_rounds
+from simulations.forecast import computed_rounds, forecast, marked_rounds, public_sizes
 
 SMALL = ["rounds=4", "local_steps=5", "strategy.batch_size=20"]
 SITES = "privacy.public_patients={a:500,b:300}"
@@ -225,3 +225,10 @@ def test_the_benchmark_of_the_accountant_prints_json_alone(
     assert names == ["1,000 equal rounds, prv", "one, prv", "one, rdp",
                      "σ for ε = 8: q=0.1, 200 steps"]  # fmt: skip
     assert all(0 < r["least"] <= r["median"] <= r["most"] for r in printed["seconds"])
+
+
+def test_a_divided_pool_is_not_priced_by_the_counts_of_natural_sites() -> None:
+    with pytest.raises(SettingsError, match="say nothing of those of partition=iid"):
+        public_sizes(load_settings(["partition=iid"]))
+    one = load_settings(["partition=iid", "privacy.public_patients=300"])
+    assert public_sizes(one) == {"each site": 300}
