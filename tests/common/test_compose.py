@@ -176,3 +176,19 @@ def test_a_site_refuses_an_experiment_that_is_not_plain_settings(text: str) -> N
 def test_a_sites_own_settings_have_no_place_in_the_experiment() -> None:
     sent = to_plain(narrow(TaskSettings, load_settings([]).data))
     assert not {"root", "table", "patient_column", "label_map", "split_key"} & set(sent)
+
+
+@pytest.mark.parametrize("name", ["folder", "chexpert"])
+def test_data_without_an_experiment_of_their_own_bring_that_of_any_table(name: str) -> None:
+    words = [f"data={name}", "data.root=x", "privacy=none"]
+    assert load_settings(words).experiment == "table"
+
+
+def test_only_medmnists_files_are_fetched() -> None:
+    assert "data.layout=medmnist" in problems_of("data.download=true")
+
+
+def test_a_folder_needs_a_pattern_of_plain_names() -> None:
+    folder = ["data=folder", "data.root=x", "privacy=none"]
+    assert "needs data.image_pattern" in problems_of(*folder, "data.image_pattern=null")
+    assert "plain names" in problems_of(*folder, "data.image_pattern='{label}/{id:.2}'")

@@ -168,3 +168,10 @@ def test_the_cache_tells_the_settings_apart(wide: Path, tmp_path: Path) -> None:
 def test_settings_that_contradict_each_other_are_named(words: list[str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         load_settings(words)
+
+
+def test_a_sites_settings_are_what_its_files_are_read_with() -> None:
+    source = SourceSettings(
+        intensity="percentile", intensity_bounds=(2.0, 98.0), frames="first", view=1
+    )
+    assert rendering_of(source) == Rendering("first", 1, "percentile", (2.0, 98.0))
