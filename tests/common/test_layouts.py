@@ -17,6 +17,7 @@ from PIL import Image
 from client.cache import decoded_images
 from common.config import SourceSettings, TaskSettings
 from common.data import medmnist
+from common.data.headers import refused_headers
 from common.data.images import read_image
 from common.data.layouts import read_manifest, read_records
 from common.data.npz import iter_images, reference
@@ -347,14 +348,15 @@ class TestDicomHeaders:
         with pytest.raises(DataError, match="neither: Patient"):
             read_records(replace(source, patient_column="Patient"))
 
-    def test_a_file_without_a_header_is_refused_until_it_is_excluded(
+    def test_a_file_without_a_header_is_left_out_alone_and_named(
         self, dicoms: Write, source: SourceSettings, tmp_path: Path
     ) -> None:
         dicoms("1.dcm", "P1", "CHEST")
         (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
-        with pytest.raises(DataError, match=r"1 headers cannot be read.*notes\.txt.*data\.exclude"):
-            read_records(source)
-        assert len(read_records(replace(source, exclude=("notes.txt",)))) == 1
+        assert [record.file for record in read_records(source)] == ["1.dcm"]
+        assert [refusal.path.name for refusal in refused_headers(source)] == ["notes.txt"]
+        excluded = replace(source, exclude=("notes.txt",))
+        assert refused_headers(excluded) == []
 
     def test_an_empty_folder_is_an_error(self, source: SourceSettings) -> None:
         with pytest.raises(DataError, match="there are none"):
