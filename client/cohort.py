@@ -51,10 +51,10 @@ class Cohort:
         """Read the site's table, decode its images (or map the cache), and keep one part.
 
         Raises:
-            DataError: where nothing can be read, or the site's policy refuses label conflicts.
+            DataError: where nothing can be read, or the policy refuses to train on contradictions.
         """
         images, manifest, left_out = _readable(site, experiment)
-        if site.settings.policy.label_conflicts == "refuse":
+        if part == "train" and site.settings.policy.label_conflicts == "refuse":
             _refuse_conflicts(duplicates(site, images, manifest, left_out))
         rows = np.setdiff1d(site.rows_of(manifest, part), sorted(left_out))
         by_patient = manifest.take(rows).rows_by_patient()

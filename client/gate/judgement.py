@@ -34,7 +34,11 @@ def judge(
     return {
         "trains": not problems,
         "problems": problems,
-        "notices": [*_left_out(report), *_labels(report, public), *_headers(report, listing)],
+        "notices": [
+            *_left_out(report, listing),
+            *_labels(report, public),
+            *_headers(report, listing),
+        ],
     }
 
 
@@ -84,8 +88,10 @@ def _conflicts(report: Mapping[str, Any], policy: Policy) -> list[str]:
     ]
 
 
-def _left_out(report: Mapping[str, Any]) -> list[str]:
+def _left_out(report: Mapping[str, Any], listing: Listing) -> list[str]:
     lines = []
+    if listing.excluded_in_vain:
+        lines.append(f"data.exclude names what is not there: {', '.join(listing.excluded_in_vain)}")
     if report["refused"]:
         lines.append(f"images that are refused: {len(report['refused'])}; the others train on")
     duplicates = report["duplicates"]

@@ -21,6 +21,7 @@ from common.data.headers import refused_headers
 from common.data.labels import derive_classes, encode_labels, has_several_labels
 from common.data.layouts import check_files, read_records
 from common.data.manifest import Manifest
+from common.data.npz import file_of
 from common.data.records import Record, list_files, root_of
 from common.errors import DataError
 
@@ -35,6 +36,7 @@ class Listing:
         manifest: n images. Its classes are all those that the labels hold; where labels cannot be
             told there are none, and where patients cannot, each image has its own path.
         refused: files that are in no manifest, since their header cannot be read.
+        excluded_in_vain: what ``data.exclude`` names and is not there: a slip would leave it in.
         labels_missing: images without a label.
         has_patients: whether the ids are patients'.
         problems: why training could not start, a line each.
@@ -42,6 +44,7 @@ class Listing:
 
     manifest: Manifest
     refused: tuple[Refusal, ...]
+    excluded_in_vain: tuple[str, ...]
     labels_missing: int
     has_patients: bool
     problems: tuple[str, ...]
@@ -81,7 +84,9 @@ def list_images(site: Site, task: TaskSettings) -> Listing:
     )
     refused = tuple(refused_of(source))
     has_patients = patients is not None
-    return Listing(site.share(manifest), refused, missing, has_patients, tuple(problems))
+    in_vain = tuple(f for f in source.exclude if not file_of(root / f).is_file())
+    shared = site.share(manifest)
+    return Listing(shared, refused, in_vain, missing, has_patients, tuple(problems))
 
 
 def list_folder(root: Path, problems: Sequence[str]) -> Listing:
@@ -95,7 +100,7 @@ def list_folder(root: Path, problems: Sequence[str]) -> Listing:
         raise DataError(f"{root}: expected images, and there is no DICOM, PNG, JPEG, BMP or TIFF")
     labels = np.zeros((len(files), 0), dtype=np.float32)
     manifest = Manifest(root, files, files, labels, (), {})
-    return Listing(manifest, (), len(files), has_patients=False, problems=tuple(problems))
+    return Listing(manifest, (), (), len(files), has_patients=False, problems=tuple(problems))
 
 
 def refused_of(source: SourceSettings) -> list[Refusal]:

@@ -125,6 +125,7 @@ def test_equal_images_with_other_labels_are_told_and_refused_on_demand(
     strict = changed(site, policy={"label_conflicts": "refuse"})
     with pytest.raises(DataError, match=r"contradict each other.*data\.exclude"):
         Cohort.load(strict, experiment, "train")
+    assert len(Cohort.load(strict, experiment, "test").rows) == 0  # evaluation goes on
 
 
 def test_images_without_an_id_follow_the_policy(

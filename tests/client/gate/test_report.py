@@ -16,8 +16,10 @@ from PIL import Image
 import fedrounds
 from client.gate import pages
 from client.gate.pages import check_site
+from client.gate.sheet import CAPTION, GAP, TILE, choose, draw
 from client.pseudonyms import KEY_FILE
 from client.site import Site
+from common.data.manifest import Manifest
 from tests.common.malformed.base import CANARY, dataset, pixels, written
 from tests.conftest import train_ids
 
@@ -151,6 +153,13 @@ def test_labels_outside_the_public_classes_are_told(site: Site, capsys: Capture)
     assert any("complete data.label_map" in line for line in found["problems"])
 
 
+def test_an_exclusion_that_names_no_file_is_told(site: Site, capsys: Capture) -> None:
+    changed(site, data={"exclude": [f"{ONE}_0.png", f"{ONE}_9.png"]})
+    found = report(capsys, site.folder)
+    assert found["files"]["found"] == 33
+    assert f"data.exclude names what is not there: {ONE}_9.png" in found["notices"]
+
+
 def test_dicom_is_described_and_no_value_gets_out(
     tmp_path: Path, capsys: Capture, make_site: MakeSite
 ) -> None:
@@ -190,9 +199,28 @@ def test_a_check_that_comes_again_reads_nothing_until_something_changes(
     with monkeypatch.context() as patch:
         patch.setattr(pages, "check_images", lambda *_: pytest.fail("read again"))
         assert check_site(site) == first
+    table = data(site) / "metadata.csv"
+    table.write_text(table.read_text().replace(f",{TWO}\n", ",UNKNOWN\n"))
+    assert check_site(site)["patients"]["images_without_id"] == 1
     (data(site) / f"{ONE}_0.png").write_bytes(b"nothing")
     assert len(check_site(site)["refused"]) == 1
     changed(site, policy={"missing_patient": "exclude"})
     monkeypatch.setattr(pages, "check_images", lambda *_: pytest.fail("read again"))
     with pytest.raises(pytest.fail.Exception):
         check_site(Site.open(site.folder))
+
+
+def test_the_contact_sheet_shows_images_of_every_class_from_the_whole_table() -> None:
+    labels = np.repeat(np.eye(2, dtype=np.float32), 50, axis=0)
+    files = tuple(f"{row}.png" for row in range(100))
+    manifest = Manifest(Path(), files, files, labels, ("a", "b"), {})
+    (first, own), (second, others) = choose(manifest, range(1, 100))
+    assert (first, second) == ("a: 49 images", "b: 50 images")
+    assert len(set(own)) == len(set(others)) == 8
+    assert min(own) == 1
+    assert max(own) > 40
+    assert set(others) <= set(range(50, 100))
+    tiles = {own[2]: np.full((3, TILE, TILE), 200, np.uint8)}
+    sheet = np.asarray(draw([(first, own)], tiles))
+    assert (sheet[CAPTION + 5, 3 * GAP + 2 * TILE + 5] == 200).all()
+    assert (sheet[CAPTION + 5, GAP + 5] != 200).any()
