@@ -23,19 +23,20 @@ import yaml
 from common.checkpoint import read_json, write_json
 from common.config import Experiment, Settings, TaskSettings
 from common.data.labels import is_multi_label
-from common.errors import IncompleteRunError, ProcessError, SettingsError
+from common.errors import IncompleteRunError, SettingsError
 from common.journal import Follower, Journal, append_line
 from common.models import MODELS
 from common.processes import Children, only_one, terminated_like_ctrl_c
 from common.schema import narrow, to_plain
 from common.start import Run
 from server.deploy.bundle import build_bundle
-from server.deploy.control import FINISHED, Control
+from server.deploy.control import Control
 from server.deploy.events import EVENTS, describe, result_lines
 from server.deploy.jobfile import write_job
 from server.deploy.members import synchronise
 from server.deploy.options import ServerOptions, choose_sites
 from server.deploy.superlink import CoordinatorProcesses
+from server.deploy.watch import Watch
 from server.job import Job
 from server.provision.consortium import Consortium, utc_now
 from server.strategies import STRATEGIES
@@ -55,8 +56,6 @@ RUNS = "runs.jsonl"
 
 SOON_DAYS = 30
 LOOK_SECONDS = 0.3
-CARE_SECONDS = 2.0
-"""Between two looks at processes, keys and Flower's own idea of the run."""
 
 
 def serve(consortium: Consortium, run: Run, options: ServerOptions) -> Ended:
@@ -137,7 +136,7 @@ def _serve(
         processes.start_superexec(run.output_dir / "job.json")  # 4
         bundle = build_bundle()
         flower_run = control.start(hashlib.sha256(bundle).hexdigest(), bundle)
-        watch = _Watch(consortium, processes, control, journal, flower_run)
+        watch = Watch(consortium, processes, control, journal, flower_run)
         ended = _follow(events, attempt, watch, journal, experiment.rounds)  # 5
     if (run.output_dir / "result.json").exists():
         for line in result_lines(read_json(run.output_dir / "result.json")):  # 6
@@ -160,55 +159,7 @@ def _check_certificates(consortium: Consortium, journal: Journal) -> None:
         journal.say(f"warning: a certificate ends in {left.days} days; {renew}")
 
 
-class _Watch:
-    """Looks after what runs beside the run."""
-
-    def __init__(
-        self, consortium: Consortium, processes: CoordinatorProcesses, control: Control,
-        journal: Journal, flower_run: int,
-    ) -> None:  # fmt: skip
-        self._consortium = consortium
-        self._processes = processes
-        self._control = control
-        self._journal = journal
-        self._flower_run = flower_run
-        self._keys = self._key_files()
-        self._last = time.monotonic()
-
-    def look(self) -> str | None:
-        """Look, where it is time to; what Flower says of a run that it finished, else ``None``."""
-        if time.monotonic() - self._last < CARE_SECONDS:
-            return None
-        self._last = time.monotonic()
-        for name in self._processes.revive():
-            self._journal.audit("restarted", process=name)
-            self._journal.say(f"the {name} had ended and was started again")
-        try:
-            return self._look_inside()
-        except (ProcessError, SettingsError) as error:  # it may be better the next time
-            self._journal.output("fedrounds", f"looking after the run: {error}")
-            return None
-
-    def _look_inside(self) -> str | None:
-        keys = self._key_files()
-        if keys != self._keys:
-            synchronise(self._control, Consortium.open(self._consortium.folder), self._journal)
-            self._processes.reload_proxy()
-            self._keys = keys
-        for status in self._control.runs():
-            if status.run_id == self._flower_run and status.status == FINISHED:
-                return status.details or "no reason given"
-        return None
-
-    def _key_files(self) -> list[tuple[str, int]]:
-        """The files that say who may connect; any change is a reason to look at them again."""
-        folder = self._consortium.folder
-        patterns = ("keys/*.pub", "revoked/*.pub", "admitted.map")
-        paths = [path for pattern in patterns for path in folder.glob(pattern)]
-        return sorted((str(path), path.stat().st_mtime_ns) for path in paths)
-
-
-def _follow(events: Follower, attempt: str, watch: _Watch, journal: Journal, rounds: int) -> Ended:
+def _follow(events: Follower, attempt: str, watch: Watch, journal: Journal, rounds: int) -> Ended:
     """Tell the run's events until its ServerApp has ended.
 
     Raises:

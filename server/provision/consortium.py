@@ -139,6 +139,11 @@ class Consortium:
     def nginx_conf(self) -> Path:
         return self.folder / "nginx.conf"
 
+    @property
+    def proxy_log(self) -> Path:
+        """A JSON line for each call, but for polls that went well."""
+        return self.folder / "proxy" / "access.jsonl"
+
     def nginx_command(self, executable: str = "nginx") -> list[str]:
         """The words that start the proxy in the foreground; its paths are relative to ``-p``."""
         return [executable, "-p", f"{self.folder}/", "-c", "nginx.conf", "-e", "stderr"]
