@@ -153,7 +153,8 @@ def test_a_network_that_is_cut_for_60_seconds_and_a_site_ten_times_slower(world:
     with (world.base / "southgate.out").open("ab") as log:
         world.clients["southgate"] = subprocess.Popen(words, stdout=log, stderr=log)
     rounds = 24
-    with world.server("cut", *PLAIN, f"rounds={rounds}", "deadline_seconds=10") as server:
+    words = [*PLAIN, f"rounds={rounds}", "local_steps=400", "deadline_seconds=10"]
+    with world.server("cut", *words) as server:
         wait_for(lambda: world.rounds("cut"), "round 1")
         ip("link", "set", LINK[0], "down")
         time.sleep(60)
