@@ -7,27 +7,21 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 
 import fedrounds
-from client.entries import Intent, of_kind
-from client.site import Site
-from common.checkpoint import read_json
 from common.journal import read_lines
 from tests.integration.consortium import (
     COMMAND,
     MARKS,
     PLAIN,
-    PRIVATE,
     SITES,
     TIMEOUT,
     World,
-    family_of,
     kill,
     pid_of,
     stop,
@@ -68,32 +62,6 @@ def host() -> Iterator[str]:
         yield ADDRESSES[0]
     finally:
         remove_network()
-
-
-@contextmanager
-def slow(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Let a site run for a tenth of the time, as a machine does that is ten times slower."""
-    over = threading.Event()
-
-    def signal_all(number: signal.Signals) -> None:
-        for pid in {process.pid, *family_of(process.pid)}:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def hold_up() -> None:
-        while not over.is_set():
-            signal_all(signal.SIGSTOP)
-            time.sleep(0.9)
-            signal_all(signal.SIGCONT)
-            time.sleep(0.1)
-
-    thread = threading.Thread(target=hold_up)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def rounds_without(world: World, run: str, site: str) -> list[int]:
@@ -146,44 +114,18 @@ def check_pause(world: World, site: str) -> None:
     wait_for(lambda: len(world.audit(site, "connected")) > before, "it to serve again")
 
 
-def test_a_network_that_is_cut_for_60_seconds_and_a_site_ten_times_slower(world: World) -> None:
+def test_a_network_that_is_cut_for_60_seconds(world: World) -> None:
     world.start_sites()
     stop(world.clients["southgate"])
     words = ["ip", "netns", "exec", NAMESPACE, *COMMAND, "client", str(world.kit("southgate"))]
     with (world.base / "southgate.out").open("ab") as log:
         world.clients["southgate"] = subprocess.Popen(words, stdout=log, stderr=log)
-    rounds = 24
-    words = [*PLAIN, f"rounds={rounds}", "local_steps=400", "deadline_seconds=10"]
-    with world.server("cut", *words) as server:
+    rounds = 20
+    with world.server("cut", *PLAIN, f"rounds={rounds}", "deadline_seconds=10") as server:
         wait_for(lambda: world.rounds("cut"), "round 1")
         ip("link", "set", LINK[0], "down")
         time.sleep(60)
         ip("link", "set", LINK[0], "up")
         expect_left_out_and_back(world, "cut", "southgate")
-        with slow(world.clients["northfield"]):
-            wait_for(lambda: rounds_without(world, "cut", "northfield"), "a round without it")
-        expect_left_out_and_back(world, "cut", "northfield")
         assert server.wait(2 * TIMEOUT) == 0
     expect_each_round_once(world, "cut", rounds)
-    print({site: rounds_without(world, "cut", site) for site in SITES})
-
-
-def test_no_ledger_is_behind_what_was_released_when_a_site_is_killed(world: World) -> None:
-    world.give_ledgers()
-    world.start_sites()
-    words = [*PRIVATE, "rounds=8", "deadline_seconds=10"]
-    with world.server("private", *words) as server:
-        wait_for(lambda: world.rounds("private"), "round 1")
-        kill(world.clients["eastbrook"])
-        world.start_site("eastbrook")
-        assert server.wait(2 * TIMEOUT) in (0, 3)
-    witnessed = read_json(world.coordinator / "witness.json")
-    for site in SITES:
-        ledger = Site.open(world.kit(site)).ledger().read()
-        assert witnessed[site]["entries"] <= len(ledger.rows)
-        disclosed = read_lines(world.kit(site) / "disclosure.jsonl")
-        trained = [line["round"] for line in disclosed if line["covered_by"] == "ledger"]
-        taken = [r["round"] for r in world.rounds("private") if site in r["answered"]]
-        charged = [intent.server_round for intent in of_kind(ledger.entries, Intent)]
-        assert set(taken) <= set(trained) <= set(charged)
-        assert len(charged) == len(set(charged))
