@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -32,20 +30,6 @@ pytestmark = pytest.mark.integration
 
 def request(experiment: Experiment, number: int, run_id: str = "run") -> TrainRequest:
     return TrainRequest(run_id, number, experiment, arrays_of(build_model(experiment, seed=0)))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(words, check=False).returncode:
-        pytest.skip("mounting a small file system needs root and Linux")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def on(folder: Path, site: Site) -> Site:
