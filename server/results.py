@@ -16,8 +16,8 @@ from common.histograms import histogram_figures
 from common.metrics import figures
 from common.parameters import count_parameters
 from common.schema import to_plain
+from server.evaluation import pool
 from server.job import Job, Outcome
-from server.rounds import pool
 
 SCHEMA = 1
 NOTHING_RELEASED: dict[str, Any] = {"metrics": None, "released": "none"}

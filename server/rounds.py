@@ -11,35 +11,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
-from common.data.split import Part
 from common.errors import IncompleteRunError, JoinError, MessageError, ModelError
-from common.histograms import Histograms
-from common.messages import (
-    Answer,
-    Description,
-    EvaluateAnswer,
-    EvaluateRequest,
-    Request,
-    TrainAnswer,
-    TrainRequest,
-)
-from common.metrics import Counts, figures
+from common.messages import Description, Request, TrainAnswer, TrainRequest
 from common.parameters import Arrays, check_arrays
-from common.statement import PrivacyStatement, ReleaseStatement
-from server.exchange import Exchange, Replies
+from server.evaluation import final_evaluation, validation_line
+from server.exchange import Exchange
 from server.job import Job, Outcome
 from server.state import RunState, commit
-from server.strategies import STRATEGIES, Models, Strategy
-from server.witness import Witness
-
-A = TypeVar("A", Description, TrainAnswer, EvaluateAnswer)
+from server.strategies import STRATEGIES, Strategy
+from server.witness import Witness, witnessed
 
 MAX_FAILED_ROUNDS = 3
 """Rounds in a row that may fail before the run gives up."""
@@ -82,7 +69,7 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
             )
     train_seconds = time.monotonic() - started
 
-    final = _final_evaluation(exchange, job, state, witness)
+    final = final_evaluation(exchange, job, state, witness)
     return Outcome(
         descriptions=descriptions,
         models=state.models,
@@ -107,7 +94,7 @@ def _meet(exchange: Exchange, job: Job, witness: Witness) -> Mapping[str, Descri
             site at all would train.
     """
     greeting = Request(job.run_id, 0, job.experiment)
-    met = _witnessed(exchange.meet(greeting, job.num_sites, job.wait_seconds), job, witness)
+    met = witnessed(exchange.meet(greeting, job.num_sites, job.wait_seconds), job, witness)
     refused = dict(met.refused)
     if not refused and all(d.evaluate_only for d in met.answers.values()):
         refused = {s: f"evaluates only: {d.evaluate_only}" for s, d in met.answers.items()}
@@ -131,7 +118,7 @@ def _one_round(
     }
     expected = next(iter(state.models.values()))
     replies = exchange.ask("train", requests, partial(_train_answer, expected=expected))  # 6
-    replies = _witnessed(replies, job, witness)
+    replies = witnessed(replies, job, witness)
     declined = {s: why for s, why in replies.declined.items() if why in BY_ITS_OWN_RULES}
     state = _without(state, declined, number)
     training = len(requests) - len(declined)
@@ -150,7 +137,7 @@ def _one_round(
         "validation": None,
     }
     if applied and (number % job.evaluate_every == 0 or number == job.experiment.rounds):
-        line["validation"] = _validation(exchange, job, strategy, models, number, witness)
+        line["validation"] = validation_line(exchange, job, strategy, models, number, witness)
     state = replace(
         state,
         server_round=number,
@@ -172,36 +159,6 @@ def _without(state: RunState, declined: Mapping[str, str], number: int) -> RunSt
     return replace(state, evaluate_only={**news, **state.evaluate_only})
 
 
-def _witnessed(replies: Replies[A], job: Job, witness: Witness) -> Replies[A]:
-    """Leave out each answer whose ledger is older than, or another than, the one seen."""
-    answers, refused = dict(replies.answers), dict(replies.refused)
-    for site, answer in replies.answers.items():
-        if not answer.chain and not _needs_ledger(answer, job):
-            continue
-        try:
-            witness.observe(site, answer.chain, _fresh_statement(answer))
-        except MessageError as error:
-            refused[site] = str(error)
-            del answers[site]
-    witness.save()
-    return Replies(answers, refused, replies.declined)
-
-
-def _needs_ledger(answer: Answer, job: Job) -> bool:
-    """Whether an answer must show its ledger: under privacy, unless the site will not train."""
-    declines = isinstance(answer, Description) and bool(answer.evaluate_only)
-    return job.experiment.privacy.enabled and not declines
-
-
-def _fresh_statement(answer: Description | TrainAnswer | EvaluateAnswer) -> PrivacyStatement | None:
-    """The statement of an answer that was made just now; stored ones may be sent again later."""
-    if isinstance(answer, TrainAnswer):
-        return None
-    if isinstance(answer, EvaluateAnswer) and answer.histograms is not None:
-        return None
-    return answer.privacy
-
-
 def _train_answer(content: RecordDict, expected: Arrays) -> TrainAnswer:
     answer = TrainAnswer.unpack(content)
     try:
@@ -209,91 +166,6 @@ def _train_answer(content: RecordDict, expected: Arrays) -> TrainAnswer:
     except ModelError as error:
         raise MessageError(str(error)) from error
     return answer
-
-
-def _evaluate(
-    exchange: Exchange,
-    job: Job,
-    models: Mapping[str, Arrays],
-    number: int,
-    part: Part,
-    witness: Witness,
-) -> Replies[EvaluateAnswer]:
-    """Have each site score the model that ``models`` names for it."""
-    classes, multi_label = len(job.experiment.classes), job.experiment.multi_label
-    requests = {
-        site: EvaluateRequest(job.run_id, number, job.experiment, arrays, part)
-        for site, arrays in models.items()
-    }
-    replies = exchange.ask(
-        "evaluate",
-        requests,
-        lambda content: EvaluateAnswer.unpack(content, classes, multi_label),
-    )
-    return _witnessed(replies, job, witness)
-
-
-def _validation(
-    exchange: Exchange,
-    job: Job,
-    strategy: Strategy,
-    models: Models,
-    number: int,
-    witness: Witness,
-) -> dict[str, Any]:
-    """Figures on the validation part: pooled over the sites, and each site's own macro AUROC."""
-    own = {site: models[strategy.model_for(site)] for site in exchange.nodes}
-    replies = _evaluate(exchange, job, own, number, "validation", witness)
-    counts = {site: a.counts for site, a in replies.answers.items() if a.counts is not None}
-    by_site = {site: _summary(c, job) for site, c in counts.items()}
-    pooled = _summary(pool(counts, job), job) if counts else None
-    return {"pooled": pooled, "sites": by_site}
-
-
-def _summary(counts: Counts, job: Job) -> dict[str, float | None]:
-    values = figures(counts, job.experiment.classes)
-    return {
-        name: values[name]["value"] for name in ("auroc_macro", "balanced_accuracy", "log_loss")
-    }
-
-
-def pool(counts: Mapping[str, Counts], job: Job) -> Counts:
-    """Add the sites' counts, in the order of their names."""
-    total = Counts.zero(len(job.experiment.classes), job.experiment.multi_label)
-    for site in sorted(counts):
-        total = total + counts[site]
-    return total
-
-
-@dataclass
-class _Final:
-    counts: dict[str, dict[str, Counts]] = field(default_factory=dict)
-    histograms: dict[str, dict[str, Histograms]] = field(default_factory=dict)
-    statements: dict[str, PrivacyStatement] = field(default_factory=dict)
-    releases: dict[str, ReleaseStatement] = field(default_factory=dict)
-    unscored: list[str] = field(default_factory=list)
-
-
-def _final_evaluation(exchange: Exchange, job: Job, state: RunState, witness: Witness) -> _Final:
-    """Every model on every site's test patients, once, after the last round."""
-    final = _Final()
-    for name, arrays in state.models.items():
-        everywhere = dict.fromkeys(exchange.nodes, arrays)
-        replies = _evaluate(exchange, job, everywhere, state.server_round, "test", witness)
-        for site, answer in replies.answers.items():
-            if answer.counts is not None:
-                final.counts.setdefault(name, {})[site] = answer.counts
-            if answer.histograms is not None:
-                final.histograms.setdefault(name, {})[site] = answer.histograms
-            if answer.privacy is not None:
-                final.statements[site] = answer.privacy
-            if answer.release is not None:
-                final.releases[site] = answer.release
-        final.unscored += [
-            f"{site} did not score the model '{name}': {why}"
-            for site, why in replies.refused.items()
-        ]
-    return final
 
 
 def _lacking(job: Job, state: RunState, sites: list[str]) -> list[str]:

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from common.checkpoint import read_json, write_json
 from common.errors import CheckpointError, MessageError
+from common.messages import Answer, Description, EvaluateAnswer, TrainAnswer
 from common.statement import HASH_BYTES, PrivacyStatement
+from server.exchange import Replies
+from server.job import Job
+
+A = TypeVar("A", Description, TrainAnswer, EvaluateAnswer)
 
 
 @dataclass(frozen=True)
@@ -94,3 +100,33 @@ def _check_recovery(statement: PrivacyStatement, seen: Seen) -> None:
             f"its ledger was recovered with an assumed ε of {statement.assumed_epsilon:g}, and "
             f"had stated {seen.epsilon:.3f} for a recovery: recover it again with at least that"
         )
+
+
+def witnessed(replies: Replies[A], job: Job, witness: Witness) -> Replies[A]:
+    """Leave out each answer whose ledger is older than, or another than, the one seen."""
+    answers, refused = dict(replies.answers), dict(replies.refused)
+    for site, answer in replies.answers.items():
+        if not answer.chain and not _needs_ledger(answer, job):
+            continue
+        try:
+            witness.observe(site, answer.chain, _fresh_statement(answer))
+        except MessageError as error:
+            refused[site] = str(error)
+            del answers[site]
+    witness.save()
+    return Replies(answers, refused, replies.declined)
+
+
+def _needs_ledger(answer: Answer, job: Job) -> bool:
+    """Whether an answer must show its ledger: under privacy, unless the site will not train."""
+    declines = isinstance(answer, Description) and bool(answer.evaluate_only)
+    return job.experiment.privacy.enabled and not declines
+
+
+def _fresh_statement(answer: Description | TrainAnswer | EvaluateAnswer) -> PrivacyStatement | None:
+    """The statement of an answer that was made just now; stored ones may be sent again later."""
+    if isinstance(answer, TrainAnswer):
+        return None
+    if isinstance(answer, EvaluateAnswer) and answer.histograms is not None:
+        return None
+    return answer.privacy
