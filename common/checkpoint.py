@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,13 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 
 def write_tensors(
-    folder: Path, name: str, tensors: Tensors, facts: Mapping[str, Any], *, versioned: bool = False
+    folder: Path,
+    name: str,
+    tensors: Tensors,
+    facts: Mapping[str, Any],
+    *,
+    versioned: bool = False,
+    bound: Sequence[str] = (),
 ) -> None:
     """Write ``name.json`` and the tensors that it names, atomically.
 
@@ -35,9 +41,11 @@ def write_tensors(
         facts: whatever JSON can hold; stored beside the file's name and SHA-256.
         versioned: put the start of the checksum into the tensors' name, so that a new version
             never overwrites the one that the JSON on disk still names.
+        bound: facts that stand in the tensors' file too, so that neither is read without them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
+    told = {key: json.dumps(facts[key], sort_keys=True) for key in bound}
+    data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, told or None)
     digest = hashlib.sha256(data).hexdigest()
     file = f"{name}-{digest[:12]}.safetensors" if versioned else f"{name}.safetensors"
     write_bytes(folder / file, data)
@@ -47,11 +55,14 @@ def write_tensors(
             old.unlink()
 
 
-def read_tensors(folder: Path, name: str) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+def read_tensors(
+    folder: Path, name: str, *, bound: Sequence[str] = ()
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote, checksum first.
 
     Raises:
-        CheckpointError: naming the file that is missing, damaged or not ours.
+        CheckpointError: naming the file that is missing, damaged or not ours, and each fact that
+            the tensors' file states otherwise; of ``bound`` it has to state all.
     """
     path = folder / f"{name}.json"
     facts = read_json(path)
@@ -60,11 +71,35 @@ def read_tensors(folder: Path, name: str) -> tuple[dict[str, NDArray[np.float32]
         data = file.read_bytes()
         if hashlib.sha256(data).hexdigest() != facts["sha256"]:
             raise CheckpointError(f"{file}: damaged, its SHA-256 is not the one in {path}")
-        return load(data), facts
+        tensors = load(data)
+        _check_bound(path, facts, _metadata(data), bound)
+        return tensors, facts
     except KeyError as error:
         raise CheckpointError(f"{path}: expected a key {error}") from error
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: its tensors cannot be read: {error}") from error
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The texts in the header of safetensors that were found to be sound."""
+    length = int.from_bytes(data[:8], "little")
+    found: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return found
+
+
+def _check_bound(
+    path: Path, facts: Mapping[str, Any], told: Mapping[str, str], bound: Sequence[str]
+) -> None:
+    keys = dict.fromkeys([*bound, *told])
+    said = {key: json.dumps(facts[key], sort_keys=True) for key in keys if key in facts}
+    problems = [
+        f"{path}: says {key} = {said.get(key, 'nothing')}, and its tensors were written for "
+        f"{told.get(key, 'nothing')}"
+        for key in keys
+        if said.get(key) is None or told.get(key) != said[key]
+    ]
+    if problems:
+        raise CheckpointError("\n".join(problems))
 
 
 def read_json(path: Path) -> dict[str, Any]:

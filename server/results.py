@@ -9,11 +9,11 @@ from functools import reduce
 from importlib.metadata import version
 from typing import Any
 
-from common.checkpoint import write_json, write_tensors
-from common.data.transforms import MEAN, STD
+from common.checkpoint import write_json
 from common.errors import IncompleteRunError
 from common.histograms import histogram_figures
 from common.metrics import figures
+from common.model_file import write_model_file
 from common.parameters import count_parameters
 from common.schema import to_plain
 from server.evaluation import pool
@@ -74,21 +74,9 @@ def build_result(
 
 def write_model(job: Job, outcome: Outcome) -> None:
     """Write ``model.safetensors`` and ``model.json`` (one pair a site where models are local)."""
-    experiment = job.experiment
     for name, arrays in outcome.models.items():
         stem = "model" if len(outcome.models) == 1 else f"model-{name}"
-        facts = {
-            "schema": SCHEMA,
-            "run_id": job.run_id,
-            "model": to_plain(experiment.model),
-            "classes": list(experiment.classes),
-            "multi_label": experiment.multi_label,
-            "negative_label": experiment.data.negative_label,
-            "image_size": experiment.data.image_size,
-            "channels": experiment.data.channels,
-            "normalisation": {"mean": MEAN, "std": STD, "range": [0, 1]},
-        }
-        write_tensors(job.output_dir, stem, arrays, facts)
+        write_model_file(job.output_dir, stem, job.experiment, job.run_id, arrays)
 
 
 def write_outcome(job: Job, outcome: Outcome) -> None:
