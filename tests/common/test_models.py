@@ -9,10 +9,12 @@ import torch
 from opacus import GradSampleModule
 
 from client.loss import loss_per_image
+from client.privacy.guard import refuse_leaking_modules
 from common.checks import parse_experiment
 from common.config import Experiment, ModelSettings
 from common.errors import SettingsError
 from common.models import MODELS, build_model
+from common.models.wsnet import ALPHA, GAMMA, Block, WSConv2d
 
 BASE = """
 name: x
@@ -33,7 +35,7 @@ def experiment(name: str, channels: int) -> Experiment:
     return replace(base, data=data, model=ModelSettings(name, width=8))
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet18"])
+@pytest.mark.parametrize("name", MODELS.names())
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("multi_label", [False, True])
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
@@ -59,6 +61,12 @@ def test_per_sample_gradients_equal_a_micro_batch_loop(
 
 
 @pytest.mark.parametrize("name", MODELS.names())
+@pytest.mark.parametrize("channels", [1, 3])
+def test_no_buffer_follows_the_data(name: str, channels: int) -> None:
+    refuse_leaking_modules(build_model(experiment(name, channels)), channels, 32)
+
+
+@pytest.mark.parametrize("name", MODELS.names())
 def test_weights_follow_from_the_seed_and_leave_the_global_generator_alone(name: str) -> None:
     before = torch.get_rng_state()
     one, again, other = (build_model(experiment(name, 1), seed=s) for s in (3, 3, 4))
@@ -76,3 +84,18 @@ def test_an_unknown_model_lists_what_exists() -> None:
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(SettingsError, match="two things"):
         MODELS.register("cnn")(torch.nn.Linear)
+
+
+def test_wsnet_uses_filters_of_mean_zero_and_norm_one() -> None:
+    layer = WSConv2d(8, 16, 3)
+    filters, _ = layer.standardised()
+    torch.testing.assert_close(filters.mean(dim=1), torch.zeros(16), atol=1e-6, rtol=0)
+    torch.testing.assert_close(filters.square().sum(dim=1), torch.ones(16), atol=1e-4, rtol=0)
+
+
+def test_a_block_of_wsnet_adds_alpha_squared_to_the_variance_of_its_signal() -> None:
+    """Each convolution's input has mean square 1, or the branch would grow or fade with depth."""
+    torch.manual_seed(0)
+    signal = 2**0.5 * torch.randn(16, 64, 16, 16)
+    branch = (Block(64, 64, 1, scale=GAMMA / 2**0.5)(signal) - signal) / ALPHA
+    assert 0.8 < branch[:, :, 2:-2, 2:-2].var() < 1.2  # away from the padding

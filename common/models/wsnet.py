@@ -1,0 +1,157 @@
+"""WSNet: a residual CNN without normalisation, made for training under privacy.
+
+After Brock, De and Smith 2021, "Characterizing signal propagation to close the performance gap in
+unnormalized ResNets" (NF-ResNets): scaled weight standardisation keeps the signal's variance where
+a norm layer would restore it. Under privacy this has two gains: no statistics of an image are in
+the way of its own gradient, and nothing has to be kept between forward and backward but what the
+convolutions keep anyway.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from opacus.grad_sample import register_grad_sampler
+from torch import Tensor, nn
+
+from common.models.registry import MODELS
+
+GAMMA = math.sqrt(2 / (1 - 1 / math.pi))
+"""1 / standard deviation of ReLU of a standard normal (Brock et al. 2021, section 4.1)."""
+ALPHA = 0.5
+"""How much of a block's branch is added: the variance grows by α² a block."""
+EPSILON = 1e-6
+
+
+@MODELS.register("wsnet")
+class WSNet(nn.Module):
+    """A strided stem and five pre-activation residual blocks in three stages, then a linear head.
+
+    Args:
+        in_channels: 1 or 3.
+        num_classes: K, the number of logits.
+        width: channels of the first stage; the others have 2 and 4 times as many.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, width: int) -> None:
+        super().__init__()
+        self.stem = WSConv2d(in_channels, width, 3, stride=2)
+        blocks: list[nn.Module] = []
+        before, variance = width, 1.0
+        for after, stride in [
+            (width, 1),
+            (2 * width, 2),
+            (2 * width, 1),
+            (4 * width, 2),
+            (4 * width, 1),
+        ]:
+            blocks.append(Block(before, after, stride, scale=GAMMA / math.sqrt(variance)))
+            # a projected shortcut has variance 1 again
+            variance = (variance if before == after else 1.0) + ALPHA**2
+            before = after
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(before, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to logits (B, K)."""
+        features = F.relu(self.blocks(self.stem(images)))  # (B, 4 width, H/8, W/8)
+        logits: Tensor = self.head(features.mean(dim=(2, 3)))
+        return logits
+
+
+class WSConv2d(nn.Conv2d):
+    """A convolution whose filters are standardised before each use (Brock et al. 2021, eq. 1).
+
+    Each output channel's filter is centred, brought to norm 1 over its fan-in, and multiplied by a
+    learnt gain: Ŵ = gain · scale · (W − mean W) / √(‖W − mean W‖² + ε). An input of mean square 1
+    then gives an output of about variance ``scale``².
+
+    Args:
+        before: input channels.
+        after: output channels.
+        size: height and width of the filter; the image is padded by half of it.
+        stride: of the filter.
+        scale: a constant factor: what the activation before this convolution is to be multiplied
+            by, folded into the filter.
+    """
+
+    def __init__(
+        self, before: int, after: int, size: int, stride: int = 1, scale: float = 1.0
+    ) -> None:
+        super().__init__(before, after, size, stride=stride, padding=size // 2, bias=False)
+        self.shift = nn.Parameter(torch.zeros(after))
+        self.gain = nn.Parameter(torch.ones(after))
+        self.scale = scale
+
+    def standardised(self) -> tuple[Tensor, Tensor]:
+        """Filters of norm 1, (after, fan_in), and the factor 1 / norm, (after, 1)."""
+        centred = self.weight.flatten(1)
+        centred = centred - centred.mean(dim=1, keepdim=True)
+        inverse = torch.rsqrt(centred.square().sum(dim=1, keepdim=True) + EPSILON)
+        return centred * inverse, inverse
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, before, H, W) to (B, after, H / stride, W / stride)."""
+        filters, _ = self.standardised()
+        weight = (filters * (self.scale * self.gain)[:, None]).view_as(self.weight)
+        return F.conv2d(images, weight, self.shift, self.stride, self.padding)
+
+
+@register_grad_sampler(WSConv2d)  # type: ignore[untyped-decorator]  # opacus has no types
+def per_sample_gradients(
+    layer: WSConv2d, activations: list[Tensor], backprops: Tensor
+) -> dict[Tensor, Tensor]:
+    """Each image's gradient of weight, gain and shift, in closed form.
+
+    With n the filter of norm 1, r = 1 / norm and g the gradient of an image with respect to Ŵ (as
+    for any convolution), that of the gain is scale · ⟨g, n⟩, and that of W is
+    gain · scale · r · (g − mean g − n ⟨g, n⟩): standardising is linear in g, and the same for all.
+
+    Args:
+        layer: the convolution.
+        activations: its input, float32 (B, before, H, W), in a list of one.
+        backprops: gradient of the loss with respect to its output, float32 (B, after, h, w).
+
+    Returns:
+        For each parameter, (B, *shape).
+    """
+    backprops = backprops.flatten(2)  # (B, after, h w)
+    size, images = layer.kernel_size, activations[0]
+    patches = F.unfold(images, size, padding=size[0] // 2, stride=layer.stride)  # (B, fan_in, h w)
+    filters, inverse = (value.detach() for value in layer.standardised())
+    gradient = torch.bmm(layer.scale * backprops, patches.transpose(1, 2))  # (B, after, fan_in)
+    along = torch.einsum("bof,of->bo", gradient, filters)
+    gradient -= gradient.mean(dim=2, keepdim=True)  # in place: these are the largest tensors
+    gradient.addcmul_(along[..., None], filters, value=-1)
+    gradient *= layer.gain.detach()[:, None] * inverse
+    return {
+        layer.weight: gradient.view(-1, *layer.weight.shape),
+        layer.gain: along,
+        layer.shift: backprops.sum(dim=2),
+    }
+
+
+class Block(nn.Module):
+    """x + α f(x / β) in pre-activation order; β is in the convolutions' ``scale``.
+
+    Where the shape changes, the shortcut is the activation, averaged over 2×2 and projected.
+    """
+
+    def __init__(self, before: int, after: int, stride: int, scale: float) -> None:
+        super().__init__()
+        self.first = WSConv2d(before, after, 3, stride, scale)
+        self.second = WSConv2d(after, after, 3, 1, GAMMA)
+        self.shortcut: nn.Module | None = None
+        if before != after:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride, ceil_mode=True), WSConv2d(before, after, 1, 1, scale)
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        active = F.relu(images)
+        branch = self.second(F.relu(self.first(active)))
+        kept = images if self.shortcut is None else self.shortcut(active)
+        result: Tensor = kept + ALPHA * branch
+        return result
