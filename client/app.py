@@ -24,7 +24,7 @@ from torch import nn
 
 from client.answers import store_answer, stored_answer
 from client.charging import charge_round, price_run, state_privacy, state_release
-from client.cohort import Cohort, note_duplicates
+from client.cohort import Cohort
 from client.disclosure import EXACT, LEDGER, log_error, log_release
 from client.evaluation import evaluate, released_names
 from client.packed import packing_mod
@@ -32,6 +32,7 @@ from client.privacy.guard import refuse_leaking_modules
 from client.privacy.training import train_private
 from client.release import noised_release
 from client.site import Site
+from client.site_images import SiteImages
 from client.training import train_plain
 from common.errors import FedroundsError, PolicyError, SettingsError
 from common.messages import (
@@ -77,8 +78,9 @@ def handle_describe(content: RecordDict, site: Site) -> RecordDict:
         log_error(site.folder, "query", error)
         evaluate_only = error.code
     if not evaluate_only:  # images that cannot be read are found before round 1
-        Cohort.load(site, experiment, "train")
-        note_duplicates(site, experiment)
+        images = SiteImages.load(site, experiment)
+        Cohort.of(images, "train")
+        images.note_duplicates()
     return Description(
         site.name, run_id, request.server_round, statement, chain, evaluate_only
     ).pack()

@@ -16,8 +16,11 @@ from flwr.serverapp import ServerApp
 from rich.console import Console
 
 from client.gate.notes import notes
+from client.site import Site
+from client.site_images import SiteImages
 from common.checkpoint import write_json
-from common.config import Settings
+from common.config import Experiment, Settings
+from common.data.split import PARTS
 from common.errors import FedroundsError, IncompleteRunError, JoinError
 from common.flower import quiet_environment
 from common.schema import to_plain
@@ -89,12 +92,31 @@ def _train(
         raise IncompleteRunError(f"the engine ended without a result; see {folder}")
     outcome = outcomes[0]
     write_model(job, outcome)
-    facts = {site.name: site.facts() for site in cohorts.sites}
+    answered = [site for site in sites if site.name in outcome.descriptions]
+    facts = {site.name: _site_facts(site, cohorts.experiment) for site in answered}
     result = build_result(job, outcome, facts, time.monotonic() - started)
     result["simulation"] = cohorts.result_facts()
     write_json(folder / "result.json", result)
     write_report(folder)
     return result
+
+
+def _site_facts(folder: Path, experiment: Experiment) -> dict[str, Any]:
+    """Who trained and was tested at a site, in exact numbers that only a simulation may tell.
+
+    ``images`` and their ``patients`` by part are those that are used; ``images_refused`` cannot be
+    read or show text, ``images_repeated`` repeat another of the same patient.
+    """
+    images = SiteImages.load(Site.open(folder), experiment)
+    patients = {part: images.patients(part) for part in PARTS}
+    used = {part: sum(map(len, rows)) for part, rows in patients.items()}
+    readable = len(images.manifest) - len(images.unreadable)
+    return {
+        "patients": {part: len(rows) for part, rows in patients.items()},
+        "images": used,
+        "images_refused": len(images.unreadable) + len(images.headless),
+        "images_repeated": readable - sum(used.values()),
+    }
 
 
 def _witness(settings: Settings) -> Path | None:

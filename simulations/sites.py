@@ -53,13 +53,6 @@ class SimulatedSite:
     def name(self) -> str:
         return self.settings.name
 
-    def facts(self) -> dict[str, dict[str, int]]:
-        """Exact numbers of patients and images by part: for a simulation's result only."""
-        return {
-            "patients": {part: len(set(m.patients)) for part, m in self.parts.items()},
-            "images": {part: len(m) for part, m in self.parts.items()},
-        }
-
 
 @dataclass(frozen=True)
 class Cohorts:

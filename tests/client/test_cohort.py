@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import yaml
 
-from client.cohort import Cohort, note_duplicates
+from client.cohort import Cohort
 from client.gate.notes import notes
 from client.init import begin_ledger
 from client.pseudonyms import KEY_FILE, Pseudonyms
 from client.site import Site
+from client.site_images import SiteImages
 from common.config import Experiment
 from common.errors import DataError, LedgerError, SettingsError
 from tests.common.malformed.base import CANARY, dataset, pixels, written
@@ -117,7 +118,7 @@ def test_equal_images_with_other_labels_are_told_and_refused_on_demand(
     other = next(p for p in train_ids(9) if sum(p.encode()) % 2 != sum(ONE.encode()) % 2)
     site = make_site({ONE: 1, other: 1})
     (root(site) / f"{other}_0.png").write_bytes((root(site) / f"{ONE}_0.png").read_bytes())
-    note_duplicates(site, experiment)
+    SiteImages.load(site, experiment).note_duplicates()
     (line,) = notes(site.folder)
     assert "1 whose labels contradict each other" in line
     assert f"{ONE}_0.png = {other}_0.png" in line

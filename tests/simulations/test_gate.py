@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,24 @@ def test_placeholders_are_refused_and_left_out_where_the_policy_says_so(
     assert "1 whose labels contradict each other (i0.png = i1.png)" in out
     written = yaml.safe_load((tmp_path / "run" / "sites" / "images" / "site.yaml").read_text())
     assert written["policy"]["missing_patient"] == "exclude"
+
+
+def test_the_result_counts_the_images_that_are_used_and_those_that_are_not(
+    words: list[str], tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    rows = (images / "metadata.csv").read_text().splitlines()
+    for row in rows[3:6]:  # three patients get the same image again, one of them another too
+        name, label, patient = row.split(",")
+        for copy in range(2 if row == rows[5] else 1):
+            (images / f"{copy}-{name}").write_bytes((images / name).read_bytes())
+            rows.append(f"{copy}-{name},{label},{patient}")
+    (images / "metadata.csv").write_text("\n".join(rows) + "\n")
+    (images / "i20.png").write_bytes(b"nothing")  # the only image of its patient
+    assert fedrounds.main([*words, "privacy.missing_patient=exclude"]) == 0
+    (site,) = json.loads((tmp_path / "run" / "result.json").read_text())["sites"]
+    assert (site["images_refused"], site["images_repeated"]) == (1, 4)
+    assert sum(site["images"].values()) == sum(site["patients"].values()) == 57
 
 
 def test_contradictions_end_a_run_where_the_policy_refuses_them(
