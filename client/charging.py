@@ -17,7 +17,7 @@ from client.budget import (
     within_cap,
 )
 from client.entries import Charge, Entry, Genesis, Plan, Release, of_kind
-from client.plan import Held, delta_of, plan_of
+from client.plan import Held, delta_of, planned_charge
 from client.policy import Policy
 from client.site import Site
 from common.config import Experiment
@@ -144,7 +144,9 @@ def _plan(site: Site, entries: Sequence[Entry], experiment: Experiment, run_id: 
         genesis.assumed_epsilon,
         genesis.assumed_delta,
     )
-    whole = plan_of(experiment, site.public_patients(), unit, policy.min_noise_multiplier, held)
+    whole = planned_charge(
+        experiment, site.public_patients(), unit, policy.min_noise_multiplier, held
+    )
     delta = delta_of(experiment)
     return admit(entries, run_id, whole, experiment.local_steps, delta, policy, asked.accountant)
 

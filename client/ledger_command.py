@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,9 @@ def main(words: Sequence[str]) -> int:
     """The subcommand; returns the exit code."""
     rest = [word for word in words if word != "--json"]
     as_json = len(rest) != len(words)
-    actions: dict[str, Callable[[Site, list[str], bool], int]] = {
-        "show": _show,
-        "verify": _verify,
+    actions: dict[str, Callable[[Site, list[str]], int]] = {
+        "show": partial(_show, as_json=as_json),
+        "verify": partial(_verify, as_json=as_json),
         "init": _init,
         "recover": _recover,
     }
@@ -59,10 +60,12 @@ def main(words: Sequence[str]) -> int:
         raise SettingsError(
             f"expected 'ledger ACTION SITE', ACTION one of {', '.join(actions)}{hint}"
         )
-    return actions[rest[0]](Site.open(Path(rest[1])), rest[2:], as_json)
+    if as_json and rest[0] in ("init", "recover"):
+        raise SettingsError(f"ledger {rest[0]} prints no JSON: leave --json out (show, verify)")
+    return actions[rest[0]](Site.open(Path(rest[1])), rest[2:])
 
 
-def _show(site: Site, rest: list[str], as_json: bool) -> int:
+def _show(site: Site, rest: list[str], *, as_json: bool) -> int:
     _expect_nothing(rest)
     book = site.ledger().read()
     rows = _rows(book.entries, book.times, site)
@@ -83,7 +86,7 @@ def _show(site: Site, rest: list[str], as_json: bool) -> int:
     return 0
 
 
-def _verify(site: Site, rest: list[str], as_json: bool) -> int:
+def _verify(site: Site, rest: list[str], *, as_json: bool) -> int:
     _expect_nothing(rest)
     problem = None
     try:
@@ -99,7 +102,7 @@ def _verify(site: Site, rest: list[str], as_json: bool) -> int:
     return 0 if problem is None else 1
 
 
-def _init(site: Site, rest: list[str], as_json: bool) -> int:  # noqa: ARG001
+def _init(site: Site, rest: list[str]) -> int:
     _expect_nothing(rest)
     genesis = init_ledger(site)
     ledger = site.ledger()
@@ -108,7 +111,7 @@ def _init(site: Site, rest: list[str], as_json: bool) -> int:  # noqa: ARG001
     return 0
 
 
-def _recover(site: Site, rest: list[str], as_json: bool) -> int:  # noqa: ARG001
+def _recover(site: Site, rest: list[str]) -> int:
     options = dict(zip(rest[::2], rest[1::2], strict=False))
     unknown = set(options) - {"--assume-spent", "--delta", "--reason"}
     if unknown or len(rest) % 2 or "--assume-spent" not in options:

@@ -21,7 +21,7 @@ class Held:
     assumed_delta: float = 0.0
 
 
-def plan_of(
+def planned_charge(
     experiment: Experiment,
     public_patients: int,
     unit: str,

@@ -7,7 +7,6 @@ or :class:`~common.errors.ModelError` names everything that is not.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from common.errors import ModelError
+from common.npy import read_npy_header
 
 Arrays = dict[str, NDArray[np.float32]]
 """Parameter name to float32 array, in the model's own order."""
@@ -81,23 +81,10 @@ def from_record(record: ArrayRecord) -> dict[str, NDArray[np.generic]]:
         raise ModelError(f"arrays of {total} bytes came, expected at most {MAX_BYTES}")
     try:
         for array in record.values():
-            _check_declared_size(array.data)
+            read_npy_header(io.BytesIO(array.data), len(array.data))
         return {name: array.numpy() for name, array in record.items()}
     except (ValueError, TypeError, KeyError, OSError, EOFError) as error:
         raise ModelError("the bytes of an array cannot be read") from error
-
-
-def _check_declared_size(data: bytes) -> None:
-    """Refuse bytes whose header declares another size, before NumPy allocates what it declares."""
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }[version]
-    shape, _, dtype = read(stream)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
-        raise ValueError("the header declares another size than the bytes have")
 
 
 def count_parameters(arrays: Mapping[str, NDArray[np.float32]]) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from client.plan import delta_of, plan_of
+from client.plan import delta_of, planned_charge
 from common.config import SITE_NAME, SITE_NAME_RULE, Settings, TaskSettings
 from common.data.partition import site_names
 from common.errors import PrivacyError, SettingsError
@@ -145,7 +145,7 @@ def _forecast(settings: Settings, name: str, count: int) -> SiteForecast:
     experiment = settings.shared(narrow(TaskSettings, settings.data))  # a plan reads no classes
     delta, accountant = delta_of(experiment), experiment.privacy.accountant
     unit = settings.data.unit_name if settings.privacy.unit == "patient" else "image"
-    plan = plan_of(experiment, count, unit)
+    plan = planned_charge(experiment, count, unit)
 
     def after(server_round: int) -> Point:
         steps = server_round * experiment.local_steps

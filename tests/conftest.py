@@ -157,6 +157,16 @@ def make_site(tmp_path: Path) -> Callable[..., Site]:
     return make
 
 
+def changed(site: Site, **groups: dict[str, object]) -> Site:
+    """The site with other settings in its ``site.yaml``."""
+    path = site.folder / "site.yaml"
+    values = yaml.safe_load(path.read_text())
+    for group, settings in groups.items():
+        values[group] |= settings
+    path.write_text(yaml.safe_dump(values))
+    return Site.open(site.folder)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB."""

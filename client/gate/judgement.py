@@ -1,7 +1,8 @@
 """Whether training could start on what was found, and what to do where it could not.
 
-The rules are those that training itself keeps (``client/cohort.py``, ``common/data/identity.py``,
-the readers): this says beforehand, and all together, what they would refuse.
+The rules are those that training itself keeps (``client/site_images.py``, ``client/cohort.py``,
+``common/data/identity.py``, the readers): this says beforehand, and all together, what they would
+refuse.
 """
 
 from __future__ import annotations

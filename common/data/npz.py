@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from common.data.decoding.limits import LIMITS
 from common.errors import DataError
+from common.npy import read_npy_header
 
 MOST_IMAGES = 10_000_000
 MOST_LABEL_BYTES = 2**28
@@ -89,17 +90,10 @@ def _open(path: Path, member: str) -> Iterator[tuple[IO[bytes], tuple[int, ...],
     """A member's stream behind its header, its shape and its type; every error names the file."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{member}.npy") as stream:
-            version = np.lib.format.read_magic(stream)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, fortran, dtype = read(stream)
-            declared = archive.getinfo(f"{member}.npy").file_size - stream.tell()
-            if fortran or dtype.hasobject or min(shape, default=0) < 0:
-                raise DataError("its array is of another kind than rows of numbers")
-            if int(np.prod(shape, dtype=object)) * dtype.itemsize != declared:
-                raise DataError("its header declares another size than the file has")
+            size = archive.getinfo(f"{member}.npy").file_size
+            shape, by_columns, dtype = read_npy_header(stream, size)
+            if by_columns:
+                raise DataError("its values stand column by column, which is not read")
             yield stream, shape, dtype
     except DataError as error:
         raise DataError(f"{path}: {member}: {error}") from None

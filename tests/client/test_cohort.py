@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from client.cohort import Cohort
 from client.gate.notes import notes
@@ -21,20 +20,10 @@ from client.site_images import SiteImages
 from common.config import Experiment
 from common.errors import DataError, LedgerError, SettingsError
 from tests.common.malformed.base import CANARY, dataset, pixels, written
-from tests.conftest import train_ids
+from tests.conftest import changed, train_ids
 
 MakeSite = Callable[..., Site]
 ONE, TWO, THREE = train_ids(3)
-
-
-def changed(site: Site, **groups: dict[str, object]) -> Site:
-    """Another ``site.yaml``."""
-    path = site.folder / "site.yaml"
-    values = yaml.safe_load(path.read_text())
-    for group, settings in groups.items():
-        values[group] |= settings
-    path.write_text(yaml.safe_dump(values))
-    return Site.open(site.folder)
 
 
 def root(site: Site) -> Path:

@@ -16,7 +16,7 @@ from client import app as client_app
 from client.budget import spent
 from client.entries import Commit, E, Genesis, Intent, Plan, Release, of_kind
 from client.init import init_ledger
-from client.plan import plan_of
+from client.plan import planned_charge
 from client.privacy.optimizer import PatientOptimizer
 from client.site import Site
 from common.config import Experiment
@@ -211,14 +211,14 @@ def test_release_none_gives_no_counts(make_site: MakeSite, experiment: Experimen
 
 def test_plans_that_cannot_hold_are_refused(experiment: Experiment) -> None:
     with pytest.raises(PolicyError, match=r"at most 1 / \(10"):
-        plan_of(experiment, 1000, "patient")
+        planned_charge(experiment, 1000, "patient")
     with pytest.raises(PolicyError, match="batch_size"):
-        plan_of(experiment, 3, "patient")
+        planned_charge(experiment, 3, "patient")
     noisy = replace(experiment, privacy=replace(experiment.privacy, noise_multiplier=0.4))
     with pytest.raises(PrivacyError, match="costs"):
-        plan_of(noisy, 20, "patient")
+        planned_charge(noisy, 20, "patient")
     given = replace(noisy, privacy=replace(noisy.privacy, epsilon=None))
-    assert plan_of(given, 20, "patient").noise_multiplier == 0.4
+    assert planned_charge(given, 20, "patient").noise_multiplier == 0.4
 
 
 def test_an_answer_names_its_site(site: Site, experiment: Experiment) -> None:

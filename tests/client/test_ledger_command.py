@@ -150,6 +150,7 @@ def test_an_init_that_was_cut_off_can_be_done_again(site: Site, capsys: Out) -> 
         (["recover", "{site}", "--assume-spent", "-1"], "a number above 0"),
         (["recover", "{site}", "--assume-spent", "8", "--delta", "2"], "and below 1, got '2'"),
         (["recover", "{site}", "--assume-spent", "8", "--why", "x"], "--reason TEXT"),
+        (["init", "{site}", "--json"], "prints no JSON"),
         (["show", "/nowhere"], "site.yaml"),
     ],
 )

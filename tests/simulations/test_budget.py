@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from client.plan import plan_of
+from client.plan import planned_charge
 from common.compose import load_settings
 from common.config import TaskSettings
 from common.errors import FedroundsError, PrivacyError, SettingsError
@@ -49,7 +49,7 @@ def test_each_site_is_planned_as_it_would_plan_itself(
     settings = load_settings([*SMALL, "privacy.epsilon=3"])
     experiment = settings.shared(narrow(TaskSettings, settings.data))
     for site, count in zip(facts["sites"], (500, 300), strict=True):
-        charge = plan_of(experiment, count, "patient")
+        charge = planned_charge(experiment, count, "patient")
         assert site["sample_rate"] == charge.sample_rate == 20 / count
         assert site["noise_multiplier"] == charge.noise_multiplier
         assert site["noise_multiplier"] == plan_noise_multiplier(3.0, 1e-5, 20 / count, 20)

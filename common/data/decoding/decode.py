@@ -81,13 +81,9 @@ def iter_images_of(
 ) -> Iterator[Image.Image]:
     """The 8-bit images of a file of any kind, which its content tells.
 
-    Args:
-        data: the file's bytes.
-        size: a JPEG much larger than this may come at a fraction of its size.
-        rendering: which frames or pages.
-        limits: caps on sizes.
+    Arguments and errors are those of :func:`iter_plain` and of :func:`iter_images`.
     """
     if is_plain(data):
-        return iter_plain(data, size, limits, rendering)
+        return iter_plain(data, size, rendering, limits)
     images = iter_images(data, rendering, limits, to_levels)
     return (Image.fromarray(image) for image in images)

@@ -42,15 +42,15 @@ def is_plain(data: bytes) -> bool:
 
 
 def iter_plain(
-    data: bytes, size: int, limits: Limits, rendering: Rendering
+    data: bytes, size: int, rendering: Rendering, limits: Limits
 ) -> Iterator[Image.Image]:
     """The images of a file: one, or the pages of a TIFF.
 
     Args:
         data: the file's bytes.
         size: a JPEG much larger than this is decoded at a fraction of its size.
-        limits: caps on pixels.
         rendering: whether all pages are wanted or the first, and what becomes black and white.
+        limits: caps on pixels.
 
     Yields:
         8-bit images. 16 bits are brought to 8 by their full scale of 65535, unless the rendering

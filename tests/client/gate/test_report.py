@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 import fedrounds
@@ -21,7 +20,7 @@ from client.pseudonyms import KEY_FILE
 from client.site import Site
 from common.data.manifest import Manifest
 from tests.common.malformed.base import CANARY, dataset, pixels, written
-from tests.conftest import train_ids
+from tests.conftest import changed, train_ids
 
 MakeSite = Callable[..., Site]
 Capture = pytest.CaptureFixture[str]
@@ -31,14 +30,6 @@ ONE, TWO, THREE = train_ids(3)
 def report(capsys: Capture, *words: object, code: int = 0) -> dict[str, Any]:
     assert fedrounds.main(["data", *map(str, words), "--json"]) == code
     return dict(json.loads(capsys.readouterr().out))
-
-
-def changed(site: Site, **groups: dict[str, object]) -> None:
-    path = site.folder / "site.yaml"
-    values = yaml.safe_load(path.read_text())
-    for group, settings in groups.items():
-        values[group] |= settings
-    path.write_text(yaml.safe_dump(values))
 
 
 def data(site: Site) -> Path:
