@@ -31,7 +31,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def load_settings(overrides: Sequence[str], *, has_data: bool = True) -> Settings:
-    """Compose the settings of one run.
+    """Compose the settings of one run, and check them.
 
     Args:
         overrides: ``key=value`` words, by Hydra's grammar.
@@ -39,6 +39,15 @@ def load_settings(overrides: Sequence[str], *, has_data: bool = True) -> Setting
 
     Raises:
         SettingsError: naming every unknown key and choice, or every wrong value, together.
+    """
+    return _checked(compose_settings(overrides), has_data)
+
+
+def compose_settings(overrides: Sequence[str]) -> Settings:
+    """Compose settings that need not be a whole run's: they may contradict each other.
+
+    Raises:
+        SettingsError: naming every unknown key and choice, or every value of a wrong type.
     """
     parsed = parse_overrides(overrides)
     sweeps = [o.input_line for o in parsed if o.is_sweep_override()]
@@ -49,7 +58,7 @@ def load_settings(overrides: Sequence[str], *, has_data: bool = True) -> Setting
     values = _compose([*_experiment_of_the_data(parsed), *given])
     for override in free:
         _set(values, override)
-    return settings_from_plain(values, has_data=has_data)
+    return build(Settings, values)
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -66,7 +75,10 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
 
 def settings_from_plain(values: object, *, has_data: bool = True) -> Settings:
     """Build and check settings from plain values, such as a run's own ``config.yaml``."""
-    settings = build(Settings, values)
+    return _checked(build(Settings, values), has_data)
+
+
+def _checked(settings: Settings, has_data: bool) -> Settings:
     problems = check_settings(settings, has_data=has_data)
     if problems:
         raise SettingsError(problems)
@@ -113,6 +125,11 @@ def group_choices() -> dict[str, list[str]]:
         for folder in sorted(CONF.iterdir())
         if folder.is_dir() and any(folder.glob("*.yaml"))
     }
+
+
+def is_group(key: str) -> bool:
+    """Whether a dotted key holds settings of its own, and is none itself."""
+    return is_dataclass(_hint(key))
 
 
 def _check_override(override: Override) -> list[str]:

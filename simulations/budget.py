@@ -24,7 +24,7 @@ from simulations.forecast import (
     marked_rounds,
 )
 from simulations.output import output_folder
-from simulations.report.spending import spending_curves
+from simulations.report.spending import spending_file
 from simulations.run import make_console
 
 HELP = f"""\
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     cap = settings.privacy.epsilon_max
     curves = {s.name: [(p.server_round, p.spent.epsilon) for p in s.points] for s in sites}
     write_bytes(folder / "budget.csv", budget_csv(sites).encode())
-    write_bytes(folder / "budget.svg", spending_curves(curves, cap, guarantee).encode())
+    write_bytes(folder / "budget.svg", spending_file(curves, cap, guarantee).encode())
     console = make_console(as_json)
     console.print(_table(settings, sites))
     console.print(guarantee, highlight=False)

@@ -1,43 +1,61 @@
-"""Learning curves as inline SVG."""
+"""Learning curves: validation macro AUROC against the round, pooled and of each site."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from simulations.report.svg import svg_text
+from simulations.report.blocks import Cell, Plot, Section, Table, Text
+from simulations.report.run import FinishedRun
+from simulations.report.svg import INK, drawing, legend_below, line_style, svg_inline
+
+POOLED = "pooled"
 
 
-def learning_curves(rounds: Sequence[Mapping[str, Any]]) -> str:
-    """Validation macro AUROC against the round: pooled, and each site's own.
-
-    Args:
-        rounds: the lines of ``rounds.jsonl``.
-
-    Returns:
-        An ``<svg>`` element with a title for those who cannot see it.
-    """
-    scored = [line for line in rounds if line["validation"]]
+def learning_section(run: FinishedRun) -> Section:
+    """The curves, or why there are none."""
+    scored = [line for line in run.rounds if line["validation"]]
     sites = sorted({site for line in scored for site in line["validation"]["sites"]})
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for site in sites:
-        axes.plot(*_points(scored, site), linewidth=1, alpha=0.7, label=site)
-    axes.plot(*_points(scored, None), linewidth=2.5, color="black", label="pooled")
-    axes.set(xlabel="round", ylabel="macro AUROC")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return svg_text(figure, "Learning curves")
+    curves = {name: _curve(scored, name) for name in [*sites, POOLED]}
+    if not any(value is not None for curve in curves.values() for value in curve):
+        text = "No site released figures on its validation patients, so there is no curve."
+        return Section("learning", "Learning curves", (Text(text),))
+    about = "Scored on the validation part of each site, which is never the test part."
+    rounds = [int(line["round"]) for line in scored]
+    return Section("learning", "Learning curves", (Text(about), _plot(rounds, curves)))
 
 
-def _points(scored: Sequence[Mapping[str, Any]], site: str | None) -> tuple[list[int], list[float]]:
-    x, y = [], []
-    for line in scored:
-        validation = line["validation"]
-        entry = validation["pooled"] if site is None else validation["sites"].get(site)
-        if entry and entry["auroc_macro"] is not None:
-            x.append(int(line["round"]))
-            y.append(float(entry["auroc_macro"]))
-    return x, y
+def _curve(scored: Sequence[Mapping[str, Any]], name: str) -> list[float | None]:
+    """The figure after each scored round; ``None`` where the site gave none."""
+    entries = [
+        line["validation"]["pooled"] if name == POOLED else line["validation"]["sites"].get(name)
+        for line in scored
+    ]
+    return [entry["auroc_macro"] if entry else None for entry in entries]
+
+
+def _plot(rounds: list[int], curves: Mapping[str, list[float | None]]) -> Plot:
+    title = "Macro AUROC on validation patients, round by round"
+    description = (
+        f"A line for each of {len(curves) - 1} sites and a thick one for all of them pooled, "
+        f"over rounds {rounds[0]} to {rounds[-1]}."
+    )
+    with drawing() as (figure, axes):
+        for number, (name, curve) in enumerate(curves.items()):
+            values = [float("nan") if value is None else value for value in curve]
+            style = {"color": INK, "linewidth": 2.6} if name == POOLED else line_style(number)
+            axes.plot(rounds, values, label=name, marker="." if len(rounds) < 30 else "", **style)
+        axes.set(xlabel="round", ylabel="macro AUROC")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        legend_below(figure)
+        svg = svg_inline(figure, "learning", title, description)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (number, *(_text(curve[i]) for curve in curves.values())) for i, number in enumerate(rounds)
+    )
+    return Plot("learning", title, description, svg, Table(title, ("round", *curves), rows))
+
+
+def _text(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

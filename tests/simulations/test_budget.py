@@ -85,7 +85,7 @@ def test_the_plot_has_a_line_a_site_and_the_cap(
     svg = (folder / "budget.svg").read_text(encoding="utf-8")
     assert svg.startswith("<svg")
     assert 'aria-label="ε against rounds"' in svg
-    assert "<!-- cap: ε = 5 -->" in svg
+    assert "cap: ε = 5" in svg
     assert "δ = 1e-05, for each patient" in svg
 
 

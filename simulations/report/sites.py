@@ -1,0 +1,81 @@
+"""Who took part, with what, and who was left out of which round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from simulations.report.blocks import Block, Cell, Section, Table, Text
+from simulations.report.run import FinishedRun
+from simulations.report.text import figure_text
+
+RELEASED = {
+    "exact": "exact, by the site's own choice",
+    "noised": "noised",
+    "none": "nothing",
+}
+
+
+def sites_section(run: FinishedRun) -> Section:
+    """The table of sites."""
+    unit = run.unit
+    counted = [site for site in run.sites if "patients" in site]
+    head = ["site", "part in the run", "macro AUROC in test", "test figures released"]
+    if counted:
+        head += [f"{unit}s to train", f"{unit}s in test", "images to train", "images in test"]
+    rows = tuple(
+        (site["name"], part_of(site), _score(site), RELEASED[site["released"]], *_counts(site))
+        for site in run.sites
+    )
+    blocks: list[Block] = [Table("The sites of this run", tuple(head), rows)]
+    if counted:
+        text = "The counts are exact, since a simulation knows them; a real site keeps them."
+        blocks.append(Text(text))
+    return Section("sites", "Sites", tuple(blocks))
+
+
+def part_of(site: Mapping[str, Any]) -> str:
+    """What a site did in the run."""
+    since = site["evaluate_only"]
+    if not since:
+        return "trained"
+    if since["from_round"] <= 1:
+        return f"evaluated only ({since['reason']})"
+    return f"trained until round {since['from_round'] - 1}, then evaluated ({since['reason']})"
+
+
+def _score(site: Mapping[str, Any]) -> str:
+    return figure_text(site["metrics"]["auroc_macro"]) if site["metrics"] else "none"
+
+
+def _counts(site: Mapping[str, Any]) -> tuple[Cell, ...]:
+    if "patients" not in site:
+        return ()
+    patients, images = site["patients"], site["images"]
+    return (patients["train"], patients["test"], images["train"], images["test"])
+
+
+def absences_section(run: FinishedRun) -> Section:
+    """Who was left out of which round, and why."""
+    rows: list[tuple[Cell, ...]] = []
+    only: dict[str, str] = {}
+    for line in run.rounds:
+        number = int(line["round"])
+        for site, why in line["evaluate_only"].items():
+            if site not in only:
+                rows.append((number, site, f"evaluates only from here on: {why}"))
+            only[site] = why
+        rows += [(number, site, str(why)) for site, why in line["refused"].items()]
+        dropped = (what.partition(": ") for what in line["dropped"])
+        rows += [(number, who, f"answer dropped: {what}") for who, _, what in dropped]
+        if not line["applied"]:
+            rows.append((number, "all", "too few answers: the round was not applied"))
+    title = "Who was left out"
+    if not rows:
+        text = f"Nobody: every site's answer is in each of the {len(run.rounds)} rounds."
+        return Section("absences", title, (Text(text),))
+    return Section(
+        "absences",
+        title,
+        (Table("Rounds that lacked a site, and why", ("round", "site", "reason"), tuple(rows)),),
+    )
