@@ -15,6 +15,11 @@ SUBCOMMANDS = {
     "server": ("server.deploy.command", "COORDINATOR: a run with the sites of a consortium"),
     "client": ("client.deploy.command", "SITE: a site's process; init, --check, pause, leave"),
     "ledger": ("client.ledger_command", "ACTION SITE: show, verify, init or recover"),
+    "evaluate": (
+        "client.inference.evaluate_command",
+        "MODEL DATA: how good a model is on a folder of labelled images",
+    ),
+    "predict": ("client.inference.predict_command", "MODEL IMAGE…: what a model says of images"),
     "report": ("simulations.report.page", "RUN: one self-contained HTML page of a run"),
 }
 

@@ -43,8 +43,8 @@ class Cohort:
         return Cohort.of(SiteImages.load(site, experiment), part)
 
     @staticmethod
-    def of(images: SiteImages, part: Part) -> Cohort:
-        """One part of images that are loaded; raises as :meth:`load`."""
+    def of(images: SiteImages, part: Part | None) -> Cohort:
+        """One part of images that are loaded, or all of them; raises as :meth:`load`."""
         if len(images.unreadable) == len(images.manifest):
             first = refused(images.unreadable[0])
             raise DataError(f"{first} (and so of all {len(images.manifest)} images)")

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,18 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from client.gate.guess import guess_layout
-from client.gate.listing import Listing, list_folder
 from client.gate.pages import task_of, write_pages
 from client.gate.report import Progress, check_images
+from client.gate.stand_in import stand_in
 from client.gate.starter import write_site_yaml
 from client.gate.tables import print_report
-from client.policy import Policy
 from client.pseudonyms import Pseudonyms
-from client.site import Site, SiteSettings
-from common.compose import load_settings
-from common.config import SourceSettings, TaskSettings
+from client.site import Site
 from common.errors import DataError, SettingsError
-from common.schema import narrow
 
 HELP = """\
 usage: fedrounds data PATH [--json] [KEY=VALUE …]
@@ -100,7 +95,8 @@ def _check(folder: Path, words: Sequence[str], *, as_json: bool) -> int:
         site = Site.open(folder)
         task, pseudonyms = task_of(site), Pseudonyms.of_site(folder)
     else:
-        site, task, listing, output = _stand_in(folder, words)
+        known = stand_in(folder, words)
+        site, task, listing, output = known.site, known.task, known.listing, known.output
         pseudonyms = Pseudonyms.passing()
     with _bar() as progress:
         checked = check_images(site, task, pseudonyms, progress, listing)
@@ -113,35 +109,6 @@ def _check(folder: Path, words: Sequence[str], *, as_json: bool) -> int:
         for path in written:
             print(f"written: {path}")
     return 0 if checked.report["trains"] else 1
-
-
-def _stand_in(
-    folder: Path, words: Sequence[str]
-) -> tuple[Site, TaskSettings, Listing | None, Path | None]:
-    """A site for a folder that has none: by the words, by a guess, or with no more than files."""
-    listing, task, policy, output = None, TaskSettings(), Policy("none"), None
-    if words:
-        # The privacy group asks for a patient column; whether there is one the report will say.
-        named = any(word.startswith(("data=", "experiment=")) for word in words)
-        group = [] if named else ["data=table"]
-        settings = load_settings([*group, *words, "privacy=none", f"data.root={folder}"])
-        policy = replace(
-            policy,
-            missing_patient=settings.privacy.missing_patient,
-            burned_in_annotation=settings.privacy.burned_in_annotation,
-            label_conflicts=settings.privacy.label_conflicts,
-        )
-        output = Path(settings.output_dir) if settings.output_dir else None
-        task, source = narrow(TaskSettings, settings.data), narrow(SourceSettings, settings.data)
-    if any(word.split("=")[0].split(".")[0] in ("data", "experiment") for word in words):
-        if source.layout == "table" and not (folder / source.table).exists():
-            source = replace(source, table=f"*/{source.table}")  # a folder a site
-    else:
-        guess = guess_layout(folder)
-        source = guess.source if guess else SourceSettings(root=str(folder))
-        if guess is None or source.layout == "dicom":  # no label is known
-            listing = list_folder(folder, [])
-    return Site(Path(), SiteSettings(folder.name, source, policy)), task, listing, output
 
 
 @contextmanager

@@ -67,9 +67,11 @@ class SiteImages:
         note(site.folder, "refused", text)
         return SiteImages(site, manifest, pixels, unreadable, headless)
 
-    def patients(self, part: Part) -> tuple[NDArray[np.int64], ...]:
-        """For each patient of a part who has an image left, its rows."""
-        rows = np.setdiff1d(self.site.rows_of(self.manifest, part), sorted(self.unreadable))
+    def patients(self, part: Part | None) -> tuple[NDArray[np.int64], ...]:
+        """For each patient of a part (of all parts) who has an image left, its rows."""
+        everyone = np.arange(len(self.manifest))
+        asked = everyone if part is None else self.site.rows_of(self.manifest, part)
+        rows = np.setdiff1d(asked, sorted(self.unreadable))
         by_patient = self.manifest.take(rows).rows_by_patient()
         return tuple(self._once(rows[own]) for own in by_patient.values())
 

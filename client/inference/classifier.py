@@ -1,0 +1,88 @@
+"""A model file and its classifier, ready to score images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from common.data.decoding.process import Refusal
+from common.data.dicom import Rendering
+from common.data.images import read_many
+from common.data.transforms import normalise
+from common.model_file import ModelFile, read_model_file
+
+BATCH = 128
+"""Images that are in memory at a time."""
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What stands in ``model.json``, and the network in evaluation mode, on the CPU."""
+
+    file: ModelFile
+    model: nn.Module
+
+    @staticmethod
+    def open(place: Path) -> Classifier:  # a model is opened, as a file is
+        """Read a model; raises ``CheckpointError`` as :func:`read_model_file` does."""
+        return Classifier(*read_model_file(place))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.file.as_experiment().classes
+
+    def probabilities(self, images: Image) -> NDArray[np.float64]:
+        """Score images.
+
+        Args:
+            images: uint8 (B, C, H, W) of the model's channels and size.
+
+        Returns:
+            float64 (B, K): a softmax over the classes, or multi-label a sigmoid each.
+        """
+        with torch.inference_mode():
+            logits = self.model(normalise(torch.tensor(images)))
+            return self.probabilities_of(logits).numpy()
+
+    def probabilities_of(self, logits: Tensor) -> Tensor:
+        """float (B, K) logits to float64 (B, K) probabilities."""
+        wide = logits.double()
+        return torch.sigmoid(wide) if self.file.multi_label else torch.softmax(wide, dim=1)
+
+    def predicted(self, probabilities: NDArray[np.float64]) -> list[str]:
+        """The class of the greatest probability; multi-label, all that are as likely as not.
+
+        Args:
+            probabilities: float64 (K,).
+        """
+        if self.file.multi_label:
+            return [c for c, p in zip(self.classes, probabilities, strict=True) if p >= 0.5]
+        return [self.classes[int(probabilities.argmax())]]
+
+    def read(
+        self, paths: Sequence[Path], rendering: Rendering
+    ) -> Iterator[list[tuple[Path, Image | Refusal]]]:
+        """Images as the model sees them, some at a time, in the order of ``paths``.
+
+        Args:
+            paths: files.
+            rendering: how they are shown; how they become square is the model's own.
+
+        Yields:
+            Each file with uint8 (C, H, W), or with why it cannot be read.
+        """
+        size, channels = self.file.image_size, self.file.channels
+        rendering = replace(rendering, resize=self.file.resize)
+        for start in range(0, len(paths), BATCH):
+            part = paths[start : start + BATCH]
+            found: dict[int, Image | Refusal] = {}
+            read_many(part, size, channels, found.__setitem__, rendering)
+            yield [(path, found[index]) for index, path in enumerate(part)]

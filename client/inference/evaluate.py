@@ -1,0 +1,111 @@
+"""A model on a folder of labelled images: the figures, for the eyes of whoever has the images.
+
+1. the folder's labels must be the model's: another list is refused
+2. images are read and scored as in a round's evaluation, and counted with nothing withheld
+3. figures follow from the counts
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from client.cohort import Cohort
+from client.evaluation import evaluate
+from client.gate.stand_in import stand_in
+from client.inference.classifier import Classifier
+from client.site import Site
+from client.site_images import SiteImages
+from common.config import TaskSettings
+from common.data.split import Part
+from common.errors import DataError, SettingsError
+from common.metrics import figures
+
+SCHEMA = 1
+
+
+def evaluate_folder(
+    classifier: Classifier, folder: Path, words: Sequence[str], part: Part | None
+) -> dict[str, Any]:
+    """Every figure of a model on one folder.
+
+    Args:
+        classifier: the model.
+        folder: a site's, or any folder of images.
+        words: how a folder without ``site.yaml`` is laid out; without, that is guessed.
+        part: which patients; ``None`` means all.
+
+    Returns:
+        Plain values for JSON: the model, what was scored, what was left out, and ``metrics``.
+
+    Raises:
+        SettingsError: on wrong words, or a folder whose layout cannot be told.
+        DataError: where labels or images cannot be used, or the labels are another list.
+    """
+    experiment = classifier.file.as_experiment()
+    with _opened(folder, words, classifier) as site:
+        images = SiteImages.load(site, experiment)  # 1
+        cohort = Cohort.of(images, part)  # 2
+        released = evaluate(classifier.model, cohort, experiment)
+    if released is None:
+        raise DataError(f"{folder}: no patient is in its part '{part}'")
+    return {
+        "schema": SCHEMA,
+        "model": {
+            "run_id": classifier.file.run_id,
+            "experiment": classifier.file.experiment,
+            "name": classifier.file.model.name,
+            "classes": list(experiment.classes),
+        },
+        "part": part or "all",
+        "unit": site.own_unit,
+        "units": len(cohort.patients),
+        "images": len(cohort.rows),
+        "refused": [
+            {"file": one.path.relative_to(images.manifest.root).as_posix(), "reason": one.reason}
+            for one in (*images.unreadable.values(), *images.headless)
+        ],
+        "metrics": figures(released.counts, experiment.classes),  # 3
+    }
+
+
+@contextmanager
+def _opened(folder: Path, words: Sequence[str], classifier: Classifier) -> Iterator[Site]:
+    """The site of a folder. What is decoded for one without ``site.yaml`` goes at the end."""
+    if (folder / "site.yaml").exists():
+        if words:
+            raise SettingsError(f"{folder}: its site.yaml says all; it takes no {' '.join(words)}")
+        site = Site.open(folder)
+        _check_labels(
+            folder, TaskSettings(classes=site.settings.policy.classes or None), classifier
+        )
+        yield site
+        return
+    known = stand_in(folder, words)
+    if known.listing is not None:
+        raise SettingsError(
+            f"{folder}: how its labels are laid out cannot be told; say it, as data=table "
+            "data.label_column=dx …, or give a site's folder"
+        )
+    _check_labels(folder, known.task, classifier)
+    with tempfile.TemporaryDirectory(prefix="fedrounds-") as place:
+        yield replace(known.site, folder=Path(place))
+
+
+def _check_labels(folder: Path, task: TaskSettings, classifier: Classifier) -> None:
+    """Compare what is said of a folder's labels with the model's.
+
+    Raises:
+        DataError: naming both.
+    """
+    file, problems = classifier.file, []
+    for name in ("classes", "multi_label", "negative_label"):
+        said, expected = getattr(task, name), getattr(file, name)
+        if said is not None and said != expected:
+            problems.append(f"{folder}: data.{name} is {said}, and the model's is {expected}")
+    if problems:
+        raise DataError("\n".join([*problems, "a model is evaluated on its own labels alone"]))

@@ -1,0 +1,107 @@
+"""``fedrounds evaluate``: how good a model is on a folder of labelled images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from client.inference.words import sort_words
+from common.data.split import PARTS
+from common.errors import SettingsError
+from common.schema import suggest
+
+USAGE = "evaluate MODEL DATA [--part PART] [--json] [KEY=VALUE …]"
+HELP = f"""\
+usage: fedrounds {USAGE}
+
+Scores a folder of labelled images with a trained model. Nothing leaves this machine.
+
+  MODEL        a folder with model.json, as a run's; or a file, as RUN/model-northfield.json
+  DATA         a site's folder (with site.yaml), or any folder of images
+  --part PART  train, validation or test, as the folder's own split has it; without, every image:
+               right for patients on whom the model was not trained
+  --json       print the figures as JSON, and nothing else on standard output
+  KEY=VALUE    for a folder without site.yaml, how it is laid out: data=ham10000, or
+               data.label_column=dx data.patient_column=lesion_id …; without, it is guessed
+
+Images are prepared as model.json says. Labels have to be the model's own: another list, or a label
+that is not in it, is refused. The figures are exact, covered by no ε: they are for whoever has the
+images.
+
+exit codes: 0 done, 2 wrong words, or a model, labels or images that are refused
+"""
+
+
+def help_text() -> str:
+    return HELP
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The subcommand; returns the exit code."""
+    words = sort_words(arguments, USAGE, flags=("--json",), options=("--part",))
+    if len(words.places) != 2:
+        raise SettingsError(f"expected '{USAGE}', got {' '.join(arguments) or 'nothing'}")
+    model, folder = words.places
+    if not folder.is_dir():
+        raise SettingsError(f"{folder}: expected a site's folder or a folder of images")
+    named = words.options.get("--part")
+    part = next((part for part in PARTS if part == named), None)
+    if named is not None and part is None:
+        raise SettingsError(f"--part {named}: unknown part{suggest(named, PARTS)}")
+
+    from client.inference.classifier import Classifier  # torch is slow: wrong words failed before
+    from client.inference.evaluate import evaluate_folder
+
+    found = evaluate_folder(Classifier.open(model), folder.resolve(), words.settings, part)
+    if "--json" in words.flags:
+        print(json.dumps(found, indent=1))
+    else:
+        console = Console()
+        _print(console if console.is_terminal else Console(width=120), found)
+    return 0
+
+
+def _print(console: Console, found: Mapping[str, Any]) -> None:
+    model = found["model"]
+    console.print(
+        f"{model['name']} of {model['experiment']} (run {model['run_id'][:12]}); "
+        f"images: {found['images']}, {found['unit']}s: {found['units']}, part: {found['part']}",
+        highlight=False,
+        markup=False,
+    )
+    table = Table("figure", "class", "value", "95% interval", "support")
+    for cells in _rows(found["metrics"]):
+        table.add_row(*map(escape, cells))
+    console.print(table)
+    for one in found["refused"]:
+        console.print(f"not read: {one['file']}: {one['reason']}", highlight=False, markup=False)
+    if found["metrics"]["left_out"]:
+        names = ", ".join(found["metrics"]["left_out"])
+        console.print(f"left out for want of support: {names}", highlight=False, markup=False)
+
+
+def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
+    """Every figure of a mapping that is one, or that is one a class."""
+    for name, entry in metrics.items():
+        if not isinstance(entry, Mapping):
+            continue
+        own = {"": entry} if "value" in entry else entry
+        for label, figure in own.items():
+            if isinstance(figure, Mapping) and figure.get("value") is not None:
+                low, high = figure["low"], figure["high"]
+                interval = "" if low is None else f"[{low:.3f}, {high:.3f}]"
+                value = f"{figure['value']:.3f}"
+                yield name.replace("_", " "), label, value, interval, _support(figure["support"])
+
+
+def _support(support: Any) -> str:
+    if not isinstance(support, Mapping):
+        return str(support)
+    if "classes" in support:
+        return f"{len(support['classes'])} classes"
+    return ", ".join(f"{count} {name}" for name, count in support.items())

@@ -1,0 +1,158 @@
+"""``fedrounds predict``: every kind of file, every kind of answer, and what cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import fedrounds
+from client.inference.classifier import Classifier
+from common.data.images import read_image
+from common.data.transforms import normalise
+
+Make = Callable[..., Path]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def images(hospitals: Path, tmp_path: Path) -> list[Path]:
+    """A DICOM file, and the same as PNG and JPEG."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    source = sorted((hospitals / "northfield" / "images").glob("*.dcm"))[0]
+    pixels = read_image(source, 64, 1)[0]
+    for name in ("b.png", "c.jpg"):
+        Image.fromarray(pixels).save(folder / name)
+    (folder / "a.dcm").write_bytes(source.read_bytes())
+    return [folder / name for name in ("a.dcm", "b.png", "c.jpg")]
+
+
+def words(*parts: object) -> list[str]:
+    return ["predict", *map(str, parts)]
+
+
+def test_json_holds_the_models_own_probabilities(
+    make_model: Make, images: list[Path], capsys: Capture
+) -> None:
+    folder = make_model()
+    assert fedrounds.main(words(folder, *images, "--json")) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["model"] == {"run_id": "a-run", "name": "cnn", "classes": ["nodule", "infiltrate"]}
+    assert [one["file"] for one in said["images"]] == [str(path) for path in images]
+    model = Classifier.open(folder).model
+    for one, path in zip(said["images"], images, strict=True):
+        seen = torch.from_numpy(read_image(path, 32, 1).copy())[None]
+        with torch.inference_mode():
+            expected = torch.sigmoid(model(normalise(seen)))[0]
+        assert list(one["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-6)
+        likely = [c for c, p in one["probabilities"].items() if p >= 0.5]
+        assert one["predicted"] == likely
+    assert len({str(one["probabilities"]) for one in said["images"]}) > 1
+
+
+def test_single_labels_add_up_to_one_and_the_greatest_is_predicted(
+    make_model: Make, images: list[Path], capsys: Capture
+) -> None:
+    folder = make_model(multi_label=False, negative_label=None, classes=("x", "y"))
+    assert fedrounds.main(words(folder, images[0], "--json")) == 0
+    (one,) = json.loads(capsys.readouterr().out)["images"]
+    chances = one["probabilities"]
+    assert sum(chances.values()) == pytest.approx(1, abs=1e-9)
+    assert one["predicted"] == [max(chances, key=lambda name: chances[name])]
+
+
+def test_a_folder_gives_all_its_images_as_csv_and_what_is_no_image_is_passed_over(
+    make_model: Make, images: list[Path], tmp_path: Path
+) -> None:
+    (images[0].parent / "notes.txt").write_text("nothing")
+    output = tmp_path / "out.csv"
+    assert fedrounds.main(words(make_model(), images[0].parent, "--output", output)) == 0
+    rows = list(csv.DictReader(io.StringIO(output.read_text())))
+    assert [Path(row["file"]).name for row in rows] == ["a.dcm", "b.png", "c.jpg"]
+    assert all(0 < float(row["nodule"]) < 1 and not row["refused"] for row in rows)
+
+
+def test_an_image_that_cannot_be_read_is_told_and_the_others_are_scored(
+    make_model: Make, images: list[Path], capsys: Capture
+) -> None:
+    images[1].write_bytes(images[1].read_bytes()[:60])
+    assert fedrounds.main(words(make_model(), *images, "--csv")) == 1
+    out, err = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [bool(row["refused"]) for row in rows] == [False, True, False]
+    assert rows[1]["nodule"] == rows[1]["predicted"] == ""
+    assert "not read:" in err
+    assert "b.png" in err
+
+
+def test_many_images_are_scored_in_their_order(make_model: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(150):  # more than one batch, and more than one worker
+        pixels = rng.integers(0, 255, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    output = tmp_path / "all.json"
+    assert fedrounds.main(words(make_model(), folder, "--output", output)) == 0
+    said = json.loads(output.read_text())["images"]
+    assert [Path(one["file"]).stem for one in said] == [f"{n:03}" for n in range(150)]
+    classifier = Classifier.open(tmp_path / "model")
+    last = classifier.probabilities(read_image(folder / "149.png", 32, 1)[None])[0]
+    assert list(said[-1]["probabilities"].values()) == pytest.approx(last.tolist(), abs=1e-6)
+
+
+def test_how_files_are_shown_can_be_said_and_nothing_else(
+    make_model: Make, images: list[Path], capsys: Capture
+) -> None:
+    folder = make_model()
+    outs = []
+    for setting in ([], ["data.intensity=display"]):
+        assert fedrounds.main(words(folder, images[0], "--json", *setting)) == 0
+        outs.append(capsys.readouterr().out)
+    assert outs[0] != outs[1]
+    assert fedrounds.main(words(folder, images[0], "data.image_size=64")) == 2
+    assert "data.image_size=64: the model's own file says the rest" in capsys.readouterr().err
+
+
+def test_the_table_shows_what_is_predicted(
+    make_model: Make, images: list[Path], capsys: Capture
+) -> None:
+    assert fedrounds.main(words(make_model(), images[0].parent)) == 0
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("a.dcm", "predicted", "nodule 0.", "infiltrate 0."))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ([], "expected 'predict MODEL IMAGE…"),
+        (["{model}"], "expected 'predict MODEL IMAGE…"),
+        (["{model}", "nowhere.png", "none.dcm"], "nowhere.png: expected an image or a folder"),
+        (["{model}", "{image}", "--jsn"], "did you mean '--json'?"),
+        (["{model}", "{image}", "--json", "--csv"], "expected 'predict MODEL IMAGE…"),
+        (["{model}", "{image}", "--output"], "--output needs a value"),
+        (["{model}", "{image}", "--output", "x.xls"], "ends in .json or .csv"),
+        (["{image}", "{image}"], "model.json: cannot be read"),
+        (["{model}", "{empty}"], "expected images, and there is no DICOM"),
+    ],
+)
+def test_wrong_words_are_told(
+    make_model: Make,
+    images: list[Path],
+    tmp_path: Path,
+    capsys: Capture,
+    wrong: list[str],
+    said: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    names = {"model": make_model(), "image": images[0], "empty": tmp_path / "empty"}
+    assert fedrounds.main(words(*(word.format(**names) for word in wrong))) == 2
+    assert said in capsys.readouterr().err
