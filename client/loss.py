@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits float32 (B, K) and labels float32 (B, K), NaN where unknown, to a loss an image, (B,)."""
 
 
 def loss_per_image(logits: Tensor, labels: Tensor, multi_label: bool) -> Tensor:

@@ -104,7 +104,13 @@ def check_experiment(experiment: Experiment) -> list[str]:
 
 def check_sizes(run: Settings | Experiment) -> list[str]:
     """The counts that a simulation and a shared experiment both have."""
-    return check_positive(
+    problems = []
+    if run.privacy.augmentations > 1 and run.data.augmentation == "none":
+        problems.append(
+            f"privacy.augmentations={run.privacy.augmentations} with data.augmentation=none: every "
+            "view would be the same; choose a data.augmentation, or leave it at 1"
+        )
+    return problems + check_positive(
         {
             "rounds": run.rounds,
             "local_steps": run.local_steps,
@@ -214,7 +220,7 @@ def check_privacy(privacy: PrivacyTarget) -> list[str]:
             f"privacy has no {name}; choose privacy=patient, or leave it out"
             for name in given
         ]
-    problems = []
+    problems = check_positive({"privacy.augmentations": privacy.augmentations})
     targets = {n: getattr(privacy, n) for n in ("epsilon", "epsilon_life", "noise_multiplier")}
     if all(value is None for value in targets.values()):
         problems.append("give privacy.epsilon (σ is planned for it) or privacy.noise_multiplier")

@@ -26,6 +26,7 @@ SITE_NAME_RULE = "at most 64 letters, digits, '.', '_' and '-', a letter or digi
 
 Augmentation = Literal["none", "flip", "dihedral", "chest", "ultrasound"]
 Layout = Literal["table", "folder", "medmnist", "dicom"]
+Clip = Literal["flat", "automatic"]
 PrivacyUnit = Literal["none", "patient", "image"]
 ReleaseMetrics = Literal["none", "noised", "exact"]
 MissingPatient = Literal["refuse", "exclude"]
@@ -162,6 +163,12 @@ class PrivacyTarget:
     """C: the L2 norm that one unit's gradient is clipped to."""
     sample_rate: float | None = None
     """q; ``None`` means ``batch_size`` / the site's public count."""
+    augmentations: int = 1
+    """Views of a patient's image in a step, each augmented by its own draw; the mean of their gradients
+    is clipped, so that more views cost time and no privacy."""
+    clip: Clip = "flat"
+    """``flat``: a gradient above C is scaled down to C. ``automatic``: every gradient is scaled to
+    just below C, and C is no longer a choice that matters: see ``client/privacy/optimizer.py``."""
     accountant: Literal["prv", "rdp"] = "prv"
 
     @property

@@ -7,6 +7,10 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor
 
 from client.privacy.entropy import SecretStream
+from common.config import Clip
+
+STABILITY = 0.01
+"""γ of the automatic clip, the paper's default: how small a gradient counts as small."""
 
 
 class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no types
@@ -31,6 +35,7 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no type
         max_grad_norm: float,
         denominator: float,
         stream: SecretStream,
+        clip: Clip = "flat",
     ) -> None:
         super().__init__(
             optimizer,
@@ -41,6 +46,7 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no type
         )
         self.stream = stream
         self.denominator = denominator
+        self.clip = clip
         self.begin_step()
 
     def begin_step(self) -> None:
@@ -51,9 +57,11 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no type
 
     def add_rows(self) -> None:
         """Clip each row's gradient to C and add it: one patient moves the sum by at most C."""
-        _zero_rows_not_finite([p.grad_sample for p in self.params])
-        self.clip_and_accumulate()
+        norms = _row_norms([p.grad_sample for p in self.params])
+        factors = clip_factors(norms, self.max_grad_norm, self.clip)
         for parameter in self.params:
+            parameter.grad_sample[factors == 0] = 0.0  # zero times NaN would be NaN
+            parameter.summed_grad += torch.einsum("b,b...->...", factors, parameter.grad_sample)
             parameter.grad_sample = None
 
     def add_noise(self) -> None:
@@ -73,14 +81,29 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no type
         self.begin_step()
 
 
-def _zero_rows_not_finite(grad_samples: list[Tensor]) -> None:
-    """Set to zero, in place, the rows whose squared norm is NaN or overflows.
+def clip_factors(norms: Tensor, max_grad_norm: float, clip: Clip) -> Tensor:
+    """What each row is multiplied by, so that its norm is at most C; 0 where it is not finite.
+
+    ``flat``: min(1, C / ‖g‖) (Abadi et al. 2016). ``automatic``: C / (‖g‖ + γ) (Bu et al. 2023,
+    eq. 4.1): every row comes to just below C, so that C and the learning rate are one choice and
+    not two. Both depend on the row alone.
 
     Args:
-        grad_samples: for each parameter, (B, *shape).
+        norms: float32 (B,) of the rows, over all parameters.
+        max_grad_norm: C.
+        clip: which of the two.
+
+    Returns:
+        float32 (B,).
     """
-    squares = torch.stack([g.flatten(1).pow(2).sum(dim=1) for g in grad_samples])  # (P, B)
-    broken = ~squares.sum(dim=0).isfinite()  # (B,)
-    if broken.any():
-        for grad_sample in grad_samples:
-            grad_sample[broken] = 0.0
+    if clip == "automatic":
+        factors = max_grad_norm / (norms + STABILITY)
+    else:
+        factors = (max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+    return torch.where(norms.isfinite(), factors, 0.0)
+
+
+def _row_norms(grad_samples: list[Tensor]) -> Tensor:
+    """L2 norm of each row over all parameters, (B,); each of them (B, *shape)."""
+    squares = [torch.linalg.vecdot(flat, flat) for flat in (g.flatten(1) for g in grad_samples)]
+    return torch.stack(squares).sum(dim=0).sqrt()

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
+from functools import partial
 
 import numpy as np
 import torch
-from opacus import GradSampleModule
-from torch import Tensor, nn
+from torch import nn
 
 from client.cohort import Cohort
 from client.entries import Charge
 from client.loss import loss_per_image
 from client.privacy.entropy import SecretStream
+from client.privacy.gradients import patient_gradients, patients_at_once
 from client.privacy.guard import refuse_leaking_modules
 from client.privacy.optimizer import PatientOptimizer
 from client.privacy.sampling import poisson_batches
 from client.training import build_optimizer, device, prepare, set_learning_rate
 from common.config import Experiment
-
-MAX_PHYSICAL_BATCH = 128
-"""Rows whose per-sample gradients are held at once; a larger batch is split before the clip."""
 
 
 def train_private(
@@ -33,9 +30,9 @@ def train_private(
 ) -> None:
     """Train ``model`` in place for one round under the constants of ``charge``.
 
-    Each step: draw patients (``sampling.py``), clip each one's gradient to C and add noise σC
-    (``optimizer.py``), divide by the public ``denominator`` = q × public count. Nothing here
-    depends on how many patients there are.
+    Each step: draw patients (``sampling.py``), take each one's gradient (``gradients.py``), clip it
+    to C and add noise σC (``optimizer.py``), divide by the public ``denominator`` = q × public
+    count. Nothing here depends on how many patients there are.
 
     Raises:
         PrivacyError: for a model whose buffers would carry data around the noise.
@@ -46,30 +43,26 @@ def train_private(
     augmentation = torch.Generator()  # no part of the guarantee; not reproducible all the same
     augmentation.seed()
     model.to(target).train()
-    per_sample = GradSampleModule(model, loss_reduction="sum")
     optimizer = PatientOptimizer(
         build_optimizer(model, strategy),
         noise_multiplier=charge.noise_multiplier,
         max_grad_norm=charge.max_grad_norm,
         denominator=denominator,
         stream=stream,
+        clip=experiment.privacy.clip,
     )
+    views = experiment.privacy.augmentations
+    at_once = patients_at_once(model, views)
+    loss = partial(loss_per_image, multi_label=experiment.multi_label)
     first = (server_round - 1) * experiment.local_steps
     batches = poisson_batches(cohort.patients, charge.sample_rate, charge.steps, stream)
-    for step, rows in enumerate(batches, start=first):
-        set_learning_rate(optimizer, strategy, step, experiment.total_steps)
-        for part in np.split(rows, range(MAX_PHYSICAL_BATCH, len(rows), MAX_PHYSICAL_BATCH)):
-            if len(part):
-                images, labels = prepare(cohort, part, experiment, augmentation, target)
-                loss = loss_per_image(per_sample(images), labels, experiment.multi_label).sum()
-                _backward(loss)
-                optimizer.add_rows()
-        optimizer.noisy_step()
-    per_sample.to_standard_module()
+    with patient_gradients(model, loss) as fill:
+        for step, rows in enumerate(batches, start=first):
+            set_learning_rate(optimizer, strategy, step, experiment.total_steps)
+            for part in np.split(rows, range(at_once, len(rows), at_once)):
+                if len(part):
+                    seen = np.repeat(part, views)
+                    fill(*prepare(cohort, seen, experiment, augmentation, target), views)
+                    optimizer.add_rows()
+            optimizer.noisy_step()
     model.cpu()
-
-
-def _backward(loss: Tensor) -> None:
-    with warnings.catch_warnings():  # Opacus hooks the first layer, whose input needs no gradient
-        warnings.filterwarnings("ignore", message="Full backward hook is firing")
-        loss.backward()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -14,8 +15,10 @@ from torch import nn
 
 from client.cohort import Cohort
 from client.entries import Charge
-from client.privacy import training
+from client.loss import Loss
+from client.privacy import gradients, training
 from client.privacy.entropy import SecretStream
+from client.privacy.gradients import FillGradients, patient_gradients
 from client.privacy.optimizer import PatientOptimizer
 from client.privacy.sampling import poisson_batches
 from client.site import Site
@@ -56,10 +59,31 @@ def moved_by(make_site: Callable[..., Site], experiment: Experiment) -> float:
     return float(difference.norm())
 
 
+def asking(experiment: Experiment, **privacy: object) -> Experiment:
+    return replace(experiment, privacy=replace(experiment.privacy, **privacy))
+
+
+@pytest.mark.parametrize("clip", ["flat", "automatic"])
+@pytest.mark.parametrize("views", [1, 4])
 def test_ten_images_move_the_sum_by_at_most_c(
-    make_site: Callable[..., Site], experiment: Experiment
+    make_site: Callable[..., Site], experiment: Experiment, views: int, clip: str
 ) -> None:
+    experiment = asking(experiment, augmentations=views, clip=clip)
     assert 0.5 * C < moved_by(make_site, experiment) <= LIMIT
+
+
+def test_the_check_fails_where_each_view_is_a_row(
+    make_site: Callable[..., Site], experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As rows of their own, four views would cost what four images of a patient do."""
+
+    @contextmanager
+    def by_view(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
+        with patient_gradients(model, loss) as fill:
+            yield lambda images, labels, _: fill(images, labels, 1)
+
+    monkeypatch.setattr(training, "patient_gradients", by_view)
+    assert moved_by(make_site, asking(experiment, augmentations=4)) > 2 * LIMIT
 
 
 def test_the_check_fails_with_a_loader_of_images(
@@ -104,7 +128,7 @@ def test_a_logical_batch_larger_than_memory_gives_the_same_sum(
 ) -> None:
     cohort = Cohort.load(make_site(dict.fromkeys(train_ids(7), 1)), experiment, "train")
     whole = clipped_sum(cohort, experiment)
-    monkeypatch.setattr(training, "MAX_PHYSICAL_BATCH", 3)
+    monkeypatch.setattr(gradients, "MAX_ROWS", 3)
     torch.testing.assert_close(clipped_sum(cohort, experiment), whole, atol=1e-6, rtol=1e-5)
 
 

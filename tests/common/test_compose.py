@@ -88,6 +88,12 @@ def test_no_privacy_with_an_epsilon_is_an_error() -> None:
     assert "privacy=none" in problems_of("privacy=none", "privacy.epsilon=8")
 
 
+def test_views_that_would_all_be_the_same_are_an_error() -> None:
+    words = ["privacy.augmentations=4", "data.augmentation=none"]
+    assert "data.augmentation" in problems_of(*words)
+    assert "at least 1" in problems_of("privacy.augmentations=0")
+
+
 def test_patient_privacy_needs_a_patient_column() -> None:
     assert "patient_column" in problems_of("data.patient_column=null")
 

@@ -1,0 +1,69 @@
+"""Each patient's gradient: the mean over its views, made before the clip.
+
+A patient that is drawn gives one image, seen ``privacy.augmentations`` times, each time changed by
+its own draw (De et al. 2022, section 3.2). The mean of the views' gradients is one row: so many
+views cost no privacy. As rows of their own, or averaged after the clip, they would not be the
+mechanism that the accountant prices.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from opacus import GradSampleModule
+from torch import Tensor, nn
+
+from client.loss import Loss
+
+MAX_ROWS = 128
+"""Views whose gradients are held at once; a larger batch is split before the clip."""
+MAX_NUMBERS = 2**28
+"""Numbers that those gradients may have together: 1 GiB."""
+
+FillGradients = Callable[[Tensor, Tensor, int], None]
+"""(images (P·K, C, H, W), labels (P·K, L), K): sets ``grad_sample`` of each parameter that trains
+to (P, *shape). A patient's K views stand one after the other."""
+
+
+def patients_at_once(model: nn.Module, views: int) -> int:
+    """How many patients' gradients fit, by the model's size alone."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return max(1, min(MAX_ROWS, MAX_NUMBERS // max(1, trained)) // views)
+
+
+@contextmanager
+def patient_gradients(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
+    """Make ``model`` give a gradient for each patient while the context lasts.
+
+    Args:
+        model: in train mode; left as it was.
+        loss: one loss an image.
+    """
+    module = GradSampleModule(model, loss_reduction="sum")
+    trained = [p for p in model.parameters() if p.requires_grad]
+    whole = len(trained) == len(list(model.parameters()))
+
+    def fill(images: Tensor, labels: Tensor, views: int) -> None:
+        images = images.detach().requires_grad_(whole)
+        total = loss(module(images), labels).sum()
+        # Asked for the images' gradient alone, autograd skips the weights' own, summed over the
+        # batch, which nobody needs; Opacus's hooks fire all the same. Where a part is frozen, the
+        # way back ends above it.
+        _backward(total, [images] if whole else trained)
+        for parameter in trained:
+            rows = parameter.grad_sample.to(parameter.dtype)  # the clip is never in half precision
+            parameter.grad_sample = rows.unflatten(0, (-1, views)).mean(dim=1)
+
+    try:
+        yield fill
+    finally:
+        module.to_standard_module()
+
+
+def _backward(total: Tensor, inputs: Sequence[Tensor]) -> None:
+    with warnings.catch_warnings():  # Opacus hooks the first layer, whose input may be frozen
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
+        torch.autograd.backward(total, inputs=inputs)
