@@ -164,8 +164,8 @@ class PrivacyTarget:
     sample_rate: float | None = None
     """q; ``None`` means ``batch_size`` / the site's public count."""
     augmentations: int = 1
-    """Views of a patient's image in a step, each augmented by its own draw; the mean of their gradients
-    is clipped, so that more views cost time and no privacy."""
+    """Views of a patient's image in a step, each augmented by its own draw. The mean of their
+    gradients is clipped, so that more views cost time and no privacy."""
     clip: Clip = "flat"
     """``flat``: a gradient above C is scaled down to C. ``automatic``: every gradient is scaled to
     just below C, and C is no longer a choice that matters: see ``client/privacy/optimizer.py``."""

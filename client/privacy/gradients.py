@@ -54,8 +54,9 @@ def patient_gradients(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
         # way back ends above it.
         _backward(total, [images] if whole else trained)
         for parameter in trained:
-            rows = parameter.grad_sample.to(parameter.dtype)  # the clip is never in half precision
-            parameter.grad_sample = rows.unflatten(0, (-1, views)).mean(dim=1)
+            rows: Tensor = parameter.grad_sample  # type: ignore[attr-defined]  # opacus's own
+            rows = rows.to(parameter.dtype)  # the clip is never in half precision
+            parameter.grad_sample = rows.unflatten(0, (-1, views)).mean(dim=1)  # type: ignore[attr-defined]
 
     try:
         yield fill
