@@ -54,9 +54,10 @@ def patient_gradients(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
         # way back ends above it.
         _backward(total, [images] if whole else trained)
         for parameter in trained:
-            rows: Tensor = parameter.grad_sample  # type: ignore[attr-defined]  # opacus's own
+            rows: Tensor = parameter.grad_sample  # type: ignore[attr-defined]  # Opacus's own
             rows = rows.to(parameter.dtype)  # the clip is never in half precision
-            parameter.grad_sample = rows.unflatten(0, (-1, views)).mean(dim=1)  # type: ignore[attr-defined]
+            mean = rows.reshape(-1, views, *parameter.shape).mean(dim=1)
+            parameter.grad_sample = mean  # type: ignore[attr-defined]
 
     try:
         yield fill
