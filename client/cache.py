@@ -29,7 +29,7 @@ from common.data.decoding.process import Refusal
 from common.data.dicom import Rendering
 from common.data.images import STRETCHED, read_many, refused
 from common.data.manifest import Manifest
-from common.data.npz import file_of
+from common.data.places import file_of
 from common.errors import DataError
 
 VERSION = 2

@@ -16,7 +16,7 @@ from typing import Literal
 
 import yaml
 
-from common.data.decoding.choices import Intensity, Resize
+from common.data.decoding.choices import Frames, Intensity, Resize
 from common.errors import SettingsError
 from common.schema import narrow, to_plain
 
@@ -97,8 +97,9 @@ class SourceSettings:
     """Which levels of a grey image become black and white: ``data/decoding/intensity.py``."""
     intensity_bounds: tuple[float, ...] = ()
     """Two constants: levels for ``range``; percents for ``percentile``, by default 1 and 99."""
-    frames: Literal["first", "middle"] = "middle"
-    """Which frame of a DICOM file that has several; one is read."""
+    frames: Frames = "middle"
+    """Of a DICOM file that has several frames: the first, the middle one, or all, each an image of
+    the file's patient. Of a TIFF's pages the first, or all."""
     view: int = 0
     """Which of several windows or VOI tables of a DICOM file, from 0."""
     exclude: tuple[str, ...] = ()

@@ -17,11 +17,12 @@ from common.config import SourceSettings, TaskSettings
 from common.data.decoding.outline import is_dicom
 from common.data.decoding.plain import is_plain
 from common.data.decoding.process import Refusal
+from common.data.frames import with_every_frame
 from common.data.headers import refused_headers
 from common.data.labels import derive_classes, encode_labels, has_several_labels
 from common.data.layouts import check_files, read_records
 from common.data.manifest import Manifest
-from common.data.npz import file_of
+from common.data.places import file_of
 from common.data.records import Record, list_files, root_of
 from common.errors import DataError
 
@@ -72,6 +73,7 @@ def list_images(site: Site, task: TaskSettings) -> Listing:
         check_files(source, records)
     except DataError as error:
         problems += str(error).splitlines()
+    records = with_every_frame(records, source)
     classes, labels, missing = _labels(records, source, task, problems)
     patients = source.patient_column
     manifest = Manifest(

@@ -44,8 +44,9 @@ def refusals_text(root: Path, refusals: Sequence[Refusal]) -> str:
     """Which files are left out since they cannot be read or are refused, and why."""
     if not refusals:
         return ""
-    shown = [f"{one.path.relative_to(root)}: {one.reason}" for one in refusals[:NAMED]]
-    return f"images that are refused: {len(refusals)} ({'; '.join(shown)}{_more(refusals)})"
+    files = [f"{one.path.relative_to(root)}: {one.reason}" for one in refusals]
+    told = list(dict.fromkeys(files))  # a file may hold many images
+    return f"images that are refused: {len(refusals)} ({'; '.join(told[:NAMED])}{_more(told)})"
 
 
 def duplicates_text(manifest: Manifest, found: Duplicates, size: int, unit: str) -> str:

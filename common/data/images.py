@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,8 @@ from common.data.decoding.decode import Wanted, fit
 from common.data.decoding.pool import Pool, shared_pool
 from common.data.decoding.process import Refusal, Reply
 from common.data.dicom import Rendering
-from common.data.npz import iter_images, parse_reference
+from common.data.each_image import for_each_image, one_of
 from common.errors import DataError
-
-T = TypeVar("T")
 
 STRETCHED = Rendering(intensity="auto")
 """How a site's files are read unless it says otherwise: the middle frame, the first window, and
@@ -71,31 +69,21 @@ def try_read(
     return images[0]
 
 
-def read_images(path: Path, size: int, channels: int, rendering: Rendering) -> NDArray[np.uint8]:
-    """Every image that the rendering asks of a file, all of one patient.
-
-    Returns:
-        uint8 (n, channels, size, size); n is the number of frames where all are asked for.
-
-    Raises:
-        DataError: naming the file that cannot be read, and why.
-    """
-    reply = shared_pool().ask(path, _request(size, channels, rendering))
-    images = to_images(path, reply, size, channels)
-    if isinstance(images, Refusal):
-        raise refused(images)
-    return images
-
-
-def try_header(
-    path: Path, keywords: Sequence[str], pool: Pool | None = None
-) -> dict[str, str] | Refusal:
-    """Values of a DICOM file's header by keyword, as text: a patient's data, for the site alone.
+def try_headers(
+    paths: Sequence[Path], keywords: Sequence[str], pool: Pool | None = None
+) -> list[dict[str, str] | Refusal]:
+    """Values of DICOM headers by keyword, as text: patients' data, for the site alone.
 
     Several values of an element are joined by a backslash; an element that is absent is left out.
     A file that is no DICOM file has an empty answer.
     """
-    return _facts(path, (pool or shared_pool()).ask(path, {"keywords": list(keywords)}))
+    answers: dict[int, dict[str, str] | Refusal] = {}
+
+    def take(index: int, reply: Reply | Refusal) -> None:
+        answers[index] = _facts(paths[index], reply)
+
+    (pool or shared_pool()).ask_all(paths, {"keywords": list(keywords)}, take)
+    return [answers[index] for index in range(len(paths))]
 
 
 def _facts(path: Path, reply: Reply | Refusal) -> dict[str, str] | Refusal:
@@ -105,17 +93,6 @@ def _facts(path: Path, reply: Reply | Refusal) -> dict[str, str] | Refusal:
     if not isinstance(facts, dict):
         return Refusal(path, "its decoder gave no proper answer")
     return {str(keyword): str(value) for keyword, value in facts.items()}
-
-
-def try_headers(paths: Sequence[Path], keywords: Sequence[str]) -> list[dict[str, str] | Refusal]:
-    """As :func:`try_header`, for many files with all workers."""
-    answers: dict[int, dict[str, str] | Refusal] = {}
-
-    def take(index: int, reply: Reply | Refusal) -> None:
-        answers[index] = _facts(paths[index], reply)
-
-    shared_pool().ask_all(paths, {"keywords": list(keywords)}, take)
-    return [answers[index] for index in range(len(paths))]
 
 
 def read_many(
@@ -129,7 +106,7 @@ def read_many(
     """Read many files with all workers.
 
     Args:
-        paths: n files, or images within ``.npz`` files; those are read in this process.
+        paths: n files, or places of images within files (``common/data/places.py``).
         size: as for :func:`read_image`.
         channels: as for :func:`read_image`.
         take: gets each file's index and its image or refusal, in the order that they are ready,
@@ -137,69 +114,22 @@ def read_many(
         rendering: as for :func:`read_image`.
         pool: which workers; by default this process's.
     """
-
-    arrays, files = split_arrays(paths)
-
-    def convert(index: int, reply: Reply | Refusal) -> None:
-        take(files[index], to_image(paths[files[index]], reply, size, channels))
-
-    request = image_request(size, channels, rendering)
-    (pool or shared_pool()).ask_all([paths[i] for i in files], request, convert)
+    request = {"size": size, "channels": channels, "rendering": asdict(rendering)}
     wanted = Wanted(size, channels, rendering)
-    read_arrays(arrays, lambda pixels: fit(Image.fromarray(pixels), wanted), take)
 
+    def read(path: Path, reply: Reply | Refusal, number: int | None) -> NDArray[np.uint8] | Refusal:
+        images = to_images(path, reply, size, channels)
+        return images if isinstance(images, Refusal) else one_of(path, list(images), number)
 
-def split_arrays(paths: Sequence[Path]) -> tuple[dict[int, tuple[Path, str, int]], list[int]]:
-    """The places of images within ``.npz`` files by index, and the indices of the other paths."""
-    arrays = {i: place for i, path in enumerate(paths) if (place := parse_reference(path))}
-    return arrays, [i for i in range(len(paths)) if i not in arrays]
+    def make(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return fit(Image.fromarray(pixels), wanted)
 
-
-def read_arrays(
-    places: Mapping[int, tuple[Path, str, int]],
-    make: Callable[[NDArray[np.uint8]], T],
-    take: Callable[[int, T | Refusal], None],
-) -> None:
-    """Read images within ``.npz`` files, each member once from its start.
-
-    Args:
-        places: file, member and number by index.
-        make: what is made of uint8 (H, W) or (H, W, 3).
-        take: gets each index with what was made, or with why it cannot be read.
-    """
-    members: dict[tuple[Path, str], dict[int, int]] = {}
-    for index, (path, member, number) in places.items():
-        members.setdefault((path, member), {})[number] = index
-    for (path, member), left in members.items():
-        reason = "the file does not hold it"
-        try:
-            for number, pixels in enumerate(iter_images(path, member)):
-                if number in left:
-                    take(left.pop(number), make(pixels))
-        except DataError as error:
-            reason = str(error)
-        for index in left.values():
-            take(index, Refusal(path, reason))
+    for_each_image(paths, request, read, make, take, pool)
 
 
 def refused(refusal: Refusal) -> DataError:
     """The error for one file."""
     return DataError(f"{refusal.path}: expected a readable image, but {refusal.reason}")
-
-
-def image_request(size: int, channels: int, rendering: Rendering) -> dict[str, Any]:
-    """What a worker is asked for one image a file."""
-    if rendering.frames == "all":
-        raise ValueError("one image a file was asked for, and all frames; use read_images")
-    return _request(size, channels, rendering)
-
-
-def to_image(
-    path: Path, reply: Reply | Refusal, size: int, channels: int
-) -> NDArray[np.uint8] | Refusal:
-    """The one image of a reply, checked to be what was asked for."""
-    images = to_images(path, reply, size, channels)
-    return images if isinstance(images, Refusal) else images[0]
 
 
 def to_images(
@@ -217,7 +147,3 @@ def to_images(
 def _shape(line: Mapping[str, Any]) -> tuple[int, ...]:
     shape = line.get("shape")
     return tuple(shape) if isinstance(shape, list) else ()
-
-
-def _request(size: int, channels: int, rendering: Rendering) -> dict[str, Any]:
-    return {"size": size, "channels": channels, "rendering": asdict(rendering)}

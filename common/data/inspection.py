@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from common.data.decoding.inspection import digest_of_pixels
-from common.data.decoding.pool import Pool, shared_pool
+from common.data.decoding.pool import Pool
 from common.data.decoding.process import Refusal, Reply
 from common.data.dicom import Rendering
-from common.data.images import read_arrays, split_arrays
+from common.data.each_image import for_each_image, one_of
 from common.errors import SettingsError
 from common.schema import build
 
@@ -63,7 +63,7 @@ def inspect_many(
     """Inspect many files with all workers.
 
     Args:
-        paths: n files, or images within ``.npz`` files; those are read in this process.
+        paths: n files, or places of images within files (``common/data/places.py``).
         rendering: which frame and window of a DICOM file; whether one that shows text is refused.
         progress: called with how many are done, and n.
         pool: which workers; by default this process's.
@@ -79,23 +79,27 @@ def inspect_many(
         found[index] = inspection
         progress(len(found), len(paths))
 
-    arrays, files = split_arrays(paths)
     request = {"inspect": True, "rendering": asdict(rendering)}
-    (pool or shared_pool()).ask_all(
-        [paths[i] for i in files], request, lambda i, reply: keep(files[i], _read(reply))
-    )
-    read_arrays(arrays, _of_pixels, keep)
+    for_each_image(paths, request, _read, _of_pixels, keep, pool)
     return [found[index] for index in range(len(paths))]
 
 
-def _read(reply: Reply | Refusal) -> Inspection:
+def _read(path: Path, reply: Reply | Refusal, number: int | None) -> Inspection | Refusal:
+    """One image of a file; where the file cannot be read, what its header says all the same."""
     if isinstance(reply, Refusal):
-        return Inspection(refused=reply.reason)
-    facts: Mapping[str, Any] | None = reply.line.get("inspection")
+        return reply
+    answer = reply.line.get("inspection")
+    facts = dict(answer) if isinstance(answer, dict) else {}
+    digests = facts.pop("digests", None)
     try:
+        if isinstance(digests, list) and not facts.get("refused"):
+            digest = one_of(path, digests, number)
+            if isinstance(digest, Refusal):
+                return digest
+            facts["digest"] = digest
         return build(Inspection, facts)
     except SettingsError:  # a codec that was taken over could write anything
-        return Inspection(refused="its decoder gave no proper answer")
+        return Refusal(path, "its decoder gave no proper answer")
 
 
 def _of_pixels(pixels: Any) -> Inspection:

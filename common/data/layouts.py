@@ -3,20 +3,24 @@
 1. the layout's reader lists the images, each with its columns
 2. the rows of this site are kept, and what is excluded is left out
 3. several rows of one image become one, where they agree
-4. labels are encoded, patients are named, and the images' files are looked for
+4. the images' files are looked for, and each frame of one becomes a row, where all are wanted
+5. labels are encoded and patients are named
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from common.config import Layout, SourceSettings, TaskSettings
 from common.data.folder import read_folder
+from common.data.frames import with_every_frame
 from common.data.headers import read_headers
 from common.data.labels import encode_labels
 from common.data.manifest import Manifest
 from common.data.medmnist import read_medmnist
+from common.data.places import place_of
 from common.data.records import Record, root_of
 from common.data.table import read_table
 from common.errors import DataError
@@ -45,6 +49,7 @@ def read_manifest(source: SourceSettings, task: TaskSettings, classes: tuple[str
     if not records:
         raise DataError(f"{root_of(source)}: no rows are left to train on{_filter_text(source)}")
     check_files(source, records)
+    records = with_every_frame(records, source)
     return Manifest(
         root=root_of(source),
         files=tuple(record.file for record in records),
@@ -68,7 +73,20 @@ def read_records(source: SourceSettings) -> list[Record]:
         for record in READERS[source.layout](source)
         if (everyone or record.cells[column or ""] == value) and record.file not in excluded
     ]
+    _check_names(records, source)
     return _one_an_image(records, source)
+
+
+def _check_names(records: Sequence[Record], source: SourceSettings) -> None:
+    """A file that is named as a frame of another would be taken for it."""
+    if source.layout == "medmnist":
+        return
+    named = [r.file for r in records if "#" in r.file and place_of(Path(r.file))]
+    if named:
+        raise DataError(
+            f"{len(named)} files are named as images within a file are here (FILE#frame-0), the "
+            f"first: {named[0]}; rename them"
+        )
 
 
 def check_files(source: SourceSettings, records: Sequence[Record]) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from common.config import SourceSettings
-from common.data.npz import iter_images, read_integers, reference
+from common.data.npz import iter_images, read_integers
+from common.data.places import name_of
 from common.data.records import Record, check_columns, root_of
 from common.errors import DataError, SettingsError
 from common.schema import suggest
@@ -106,7 +107,7 @@ def _records(path: Path, table: str) -> list[Record]:
         labels = read_integers(path, f"{part}_labels")
         images = iter_images(path, f"{part}_images")
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-            file = reference(table, f"{part}_images", index)
+            file = name_of(table, f"{part}_images", index)
             pixels = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
             records.append(
                 Record(file, {"file": file, "label": _text(label, names), "part": part}, pixels)

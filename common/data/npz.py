@@ -4,12 +4,11 @@ An ``.npz`` is a zip of ``.npy`` members (NumPy's own format, NEP 1). A member's
 against the size that the zip declares and against the decoder's limits, and its images are given
 one at a time, so that a file of many GB costs the memory of one image.
 
-An image in such a file is named ``FILE.npz#MEMBER-INDEX``.
+An image in such a file is named ``FILE.npz#MEMBER-NUMBER`` (``common/data/places.py``).
 """
 
 from __future__ import annotations
 
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,26 +25,6 @@ from common.npy import read_npy_header
 
 MOST_IMAGES = 10_000_000
 MOST_LABEL_BYTES = 2**28
-_REFERENCE = re.compile(r"(?P<file>.+\.npz)#(?P<member>\w+)-(?P<index>\d+)")
-
-
-def reference(file: str, member: str, index: int) -> str:
-    """The name of one image of a file."""
-    return f"{file}#{member}-{index}"
-
-
-def parse_reference(path: Path) -> tuple[Path, str, int] | None:
-    """File, member and index of an image's name; ``None`` for a path of another kind."""
-    found = _REFERENCE.fullmatch(path.name)
-    if found is None:
-        return None
-    return path.with_name(found["file"]), found["member"], int(found["index"])
-
-
-def file_of(path: Path) -> Path:
-    """The file on disk that holds an image: its own, or the ``.npz`` that it stands in."""
-    place = parse_reference(path)
-    return path if place is None else place[0]
 
 
 def read_integers(path: Path, member: str) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from client.cohort import Cohort
 from client.gate.notes import notes
@@ -99,6 +100,18 @@ def test_a_repeated_image_counts_once_within_a_patient_and_stays_across(
     cohort = Cohort.load(site, experiment, "train")
     assert files(site, cohort, experiment) == [f"{ONE}_0.png", f"{ONE}_1.png", f"{TWO}_0.png"]
     assert sorted(len(rows) for rows in cohort.patients) == [1, 2]
+
+
+def test_frames_are_images_of_one_patient_and_equal_ones_count_once(
+    make_site: MakeSite, experiment: Experiment
+) -> None:
+    site = make_site({ONE: 1, TWO: 2})
+    pages = [Image.fromarray((pixels() // 32 + i % 3).astype(np.uint8)) for i in range(4)]
+    pages[0].save(root(site) / f"{ONE}_0.png", "TIFF", save_all=True, append_images=pages[1:])
+    assert [len(p) for p in Cohort.load(site, experiment, "train").patients] == [1, 2]
+    cohort = Cohort.load(changed(site, data={"frames": "all"}), experiment, "train")
+    assert [len(rows) for rows in cohort.patients] == [3, 2]
+    assert (np.diff(cohort.images[cohort.patients[0]].mean(axis=(1, 2, 3))) > 0).all()
 
 
 def test_equal_images_with_other_labels_are_told_and_refused_on_demand(

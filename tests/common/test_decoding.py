@@ -19,7 +19,7 @@ from common.data.decoding.limits import LIMITS, MB, Limits
 from common.data.decoding.pool import Pool
 from common.data.decoding.process import PROGRAM as WORKER
 from common.data.decoding.process import ROOT, Refusal, Worker
-from common.data.images import STRETCHED, read_many, to_image, try_header, try_read
+from common.data.images import STRETCHED, read_many, to_images, try_headers, try_read
 from tests.common.malformed.base import CANARY, dataset, pixels, written
 from tests.common.malformed.bombs import bombs, plain_bombs
 
@@ -180,7 +180,7 @@ def test_a_worker_is_not_believed(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     worker = Worker()
     try:
-        found = to_image(sound, worker.ask(sound, REQUEST), 8, 1)
+        found = to_images(sound, worker.ask(sound, REQUEST), 8, 1)
     finally:
         worker.close()
     assert isinstance(found, Refusal)
@@ -233,15 +233,17 @@ def test_an_error_of_the_taker_ends_the_reading(tmp_path: Path, sound: Path, poo
 
 def test_a_header_is_answered_by_keyword(sound: Path, tmp_path: Path, pool: Pool) -> None:
     keywords = ["PatientID", "WindowCenter", "ImageType", "TransferSyntaxUID", "StudyDate"]
-    assert try_header(sound, keywords, pool) == {
+    plain = tmp_path / "plain.png"
+    Image.new("L", (4, 4)).save(plain)
+    header = {
         "PatientID": CANARY,
         "WindowCenter": "2048.0",
         "TransferSyntaxUID": "1.2.840.10008.1.2.1",
     }
-    Image.new("L", (4, 4)).save(tmp_path / "plain.png")
-    assert try_header(tmp_path / "plain.png", keywords, pool) == {}
+    assert try_headers([sound, plain], keywords, pool) == [header, {}]
     sound.write_bytes(sound.read_bytes()[:300])
-    assert isinstance(try_header(sound, keywords, pool), Refusal)
+    (answer,) = try_headers([sound], keywords, pool)
+    assert isinstance(answer, Refusal)
 
 
 def test_the_workers_own_limits_are_the_ones_it_was_given() -> None:

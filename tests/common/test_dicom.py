@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from common.data.dicom import Rendering, choose_frames, read_dicom, render
-from common.data.images import STRETCHED, read_image, read_images
+from common.data.images import STRETCHED, read_image
 from common.errors import DataError
 from simulations.hospitals import HOSPITALS, to_dicom
 from tests.common.malformed.base import dataset, pixels, written
@@ -113,12 +113,15 @@ def test_one_frame_or_all_of_a_multi_frame_file(tmp_path: Path) -> None:
     assert (np.diff(every[:, 0, 0, 0]) > 0).all()
 
 
-def test_all_frames_are_images_of_one_file(tmp_path: Path) -> None:
+def test_a_frame_is_asked_for_by_its_number(tmp_path: Path) -> None:
     path = multi_frame(tmp_path)
-    assert read_images(path, 8, 1, EVERY_FRAME).shape == (5, 1, 8, 8)
     assert read_image(path, 8, 3).shape == (3, 8, 8)
-    with pytest.raises(ValueError, match="read_images"):
+    shown = [read_image(tmp_path / f"frames.dcm#frame-{i}", 8, 1, EVERY_FRAME) for i in range(5)]
+    assert (np.diff([int(image.mean()) for image in shown]) > 0).all()
+    with pytest.raises(DataError, match="several images where one was asked for"):
         read_image(path, 8, 1, EVERY_FRAME)
+    with pytest.raises(DataError, match="does not hold it"):
+        read_image(tmp_path / "frames.dcm#frame-5", 8, 1, EVERY_FRAME)
 
 
 def test_a_frame_has_its_own_window_in_an_enhanced_object(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from common.data.dicom import Rendering
-from common.data.images import read_image, read_images
+from common.data.images import read_image
 from common.errors import DataError
 from tests.common.malformed.base import dataset, written
 
@@ -55,8 +55,9 @@ def test_colours_and_greys(tmp_path: Path) -> None:
 def test_the_pages_of_a_tiff(tmp_path: Path) -> None:
     pages = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (10, 20, 30)]
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
-    every = read_images(tmp_path / "pages.tif", 8, 1, Rendering(frames="all"))
-    assert every[:, 0, 0, 0].tolist() == [10, 20, 30]
+    every = Rendering(frames="all")
+    names = [tmp_path / f"pages.tif#frame-{page}" for page in range(3)]
+    assert [read_image(name, 8, 1, every)[0, 0, 0] for name in names] == [10, 20, 30]
     assert read_image(tmp_path / "pages.tif", 8, 1)[0, 0, 0] == 10
 
 

@@ -20,7 +20,8 @@ from common.data import medmnist
 from common.data.headers import refused_headers
 from common.data.images import read_image
 from common.data.layouts import read_manifest, read_records
-from common.data.npz import iter_images, reference
+from common.data.npz import iter_images
+from common.data.places import name_of
 from common.errors import DataError, SettingsError
 from tests.common.malformed.base import dataset, written
 
@@ -110,7 +111,7 @@ class TestMedMNIST:
         manifest = read_manifest(source, TASK, ("normal", "pneumonia"))
         assert len(manifest) == 13
         assert len(set(manifest.patients)) == 12
-        twin = manifest.files.index(reference("pneumoniamnist.npz", "val_images", 0))
+        twin = manifest.files.index(name_of("pneumoniamnist.npz", "val_images", 0))
         assert manifest.patients[twin] == manifest.patients[0]
         assert manifest.labels[:3].tolist() == [[1, 0], [0, 1], [1, 0]]
 
@@ -161,7 +162,7 @@ class TestMedMNIST:
     def test_an_image_that_is_not_there_is_refused_by_name(self, tmp_path: Path) -> None:
         npz(tmp_path / "x.npz")
         with pytest.raises(DataError, match="does not hold it"):
-            read_image(tmp_path / reference("x.npz", "train_images", 99), 28, 1)
+            read_image(tmp_path / name_of("x.npz", "train_images", 99), 28, 1)
 
     def test_a_missing_file_says_how_to_get_it(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"data\.download=true"):

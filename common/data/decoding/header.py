@@ -1,16 +1,20 @@
-"""What a header says, for those who ask by keyword: labels, ids, devices, tags that identify.
+"""What a header says: by keyword (labels, ids), and how many images the file holds.
 
-The answer holds a patient's data. It stays within the site's process: nothing here logs it, and it
-belongs into no error, message or cache.
+The answer by keyword holds a patient's data. It stays within the site's process: nothing here logs
+it, and it belongs into no error, message or cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
+
+from PIL import Image
 
 from common.data.decoding.limits import Limits
 from common.data.decoding.outline import outline
-from common.data.decoding.plain import is_plain
+from common.data.decoding.pixels import ImagePixel
+from common.data.decoding.plain import FORMATS, count_pages, is_plain
 from common.data.dicom import read_header, refusing
 
 MOST_CHARACTERS = 1024
@@ -40,3 +44,16 @@ def read_facts(data: bytes, keywords: Sequence[str], limits: Limits) -> dict[str
                 text = str(value) if many is None else "\\".join(str(one) for one in many)
                 facts[keyword] = "" if value is None else text[:MOST_CHARACTERS]
     return facts
+
+
+def count_images(data: bytes, limits: Limits) -> int:
+    """How many images a file holds: the frames of a DICOM file, the pages of a TIFF, or 1.
+
+    Raises:
+        DataError: with the reason, where the file contradicts what it says of them.
+    """
+    if is_plain(data):
+        return count_pages(Image.open(BytesIO(data), formats=FORMATS), limits)
+    found = outline(data, limits)
+    with refusing("its header is damaged"):
+        return ImagePixel.of(read_header(found), found, limits).frames

@@ -47,23 +47,27 @@ def inspect(data: bytes, rendering: Rendering, limits: Limits) -> dict[str, Any]
 
     Args:
         data: its bytes.
-        rendering: which frame and window; whether an image that shows text is refused.
+        rendering: which frames and window; whether an image that shows text is refused.
         limits: caps on sizes.
 
     Returns:
-        What :class:`common.data.inspection.Inspection` holds, as JSON. Where the pixels cannot be
-        read, ``refused`` has the reason.
+        What :class:`common.data.inspection.Inspection` holds, as JSON, but ``digests``, one for
+        each image that was read, in place of its ``digest``. Where the pixels cannot be read,
+        ``refused`` has the reason instead.
 
     Raises:
         DataError: where the header cannot be read, or it is no image file at all.
     """
     kind = plain_kind(data)
     facts = {"kind": kind} if kind else _dicom_facts(data, limits)
+    digests = list[str]()
     try:
-        image = next(iter_images_of(data, FULL_SIZE, rendering, limits))
+        for image in iter_images_of(data, FULL_SIZE, rendering, limits):
+            digests.append(digest(image))
+            facts = {"colour": image.mode, **facts, "size": list(image.size)}
     except DataError as error:
         return {**facts, "refused": str(error)}
-    return {"colour": image.mode, **facts, "size": list(image.size), "digest": digest(image)}
+    return {**facts, "digests": digests}
 
 
 def digest(image: Image.Image) -> str:

@@ -25,6 +25,8 @@ class Limits:
     """Rows × columns of one image: 8192 × 8192, twice the largest mammogram."""
     total_pixels: int = 2**30
     """Rows × columns × frames."""
+    frames: int = 2**14
+    """Frames of a file, or pages of a TIFF: where all are read each becomes an image."""
     sequence_depth: int = 32
     """Sequences within sequences; structured reports use about ten."""
     elements: int = 500_000

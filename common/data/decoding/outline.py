@@ -50,6 +50,8 @@ class PixelElement:
     start: int
     end: int
     encapsulated: bool
+    fragments: int
+    """Of an encapsulated element: its items behind the offset table (PS3.5 A.4)."""
 
 
 @dataclass(frozen=True)
@@ -215,15 +217,15 @@ class _Walk:
         if length != UNDEFINED:
             if value + length > len(self.body):
                 raise DataError(f"it is truncated: {tag_name(tag)} claims more than is there")
-            return PixelElement(tag, name, value, value + length, encapsulated=False)
-        position = value
+            return PixelElement(tag, name, value, value + length, False, 0)
+        position, items = value, 0
         while True:
             item, _, size, start = _element(self.body, position, True, self.little)
             if item == SEQUENCE_END:
-                return PixelElement(tag, name, value, position, encapsulated=True)
+                return PixelElement(tag, name, value, position, True, items - 1)
             if item != ITEM or size == UNDEFINED or start + size > len(self.body):
                 raise DataError(f"it is truncated within the fragments of {tag_name(tag)}")
-            position = start + size
+            position, items = start + size, items + 1
 
 
 def _is_sequence(tag: int) -> bool:

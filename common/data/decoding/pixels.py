@@ -23,6 +23,7 @@ GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 PALETTE = "PALETTE COLOR"
 PIXEL_DATA, FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008
+TOO_FEW_FRAMES = "it has fewer frames than NumberOfFrames (0028,0008) says"
 PADDING = 1.1
 """Pixel data may be this much longer than declared: writers pad. Beyond, a declared size lies, and
 what would be read is a part of the image."""
@@ -98,6 +99,8 @@ class ImagePixel:
             problems.append(f"Rows × Columns is more than {limits.frame_pixels} pixels")
         elif area * self.frames > limits.total_pixels:
             problems.append(f"Rows × Columns × NumberOfFrames is over {limits.total_pixels}")
+        if self.frames > limits.frames:
+            problems.append(f"{named('NumberOfFrames')} is over {limits.frames}")
         if self.samples != (3 if self.photometric in COLOUR else 1):
             problems.append(f"{named('SamplesPerPixel')} does not fit PhotometricInterpretation")
         if self.planar not in (0, 1):
@@ -129,6 +132,8 @@ class ImagePixel:
         if decoder.is_encapsulated != self.element.encapsulated:
             raise DataError(f"{tag_name(self.element.tag)} is not encoded as the syntax says")
         if self.element.encapsulated:
+            if self.frames > self.element.fragments:
+                raise DataError(TOO_FEW_FRAMES)
             return
         actual = self.element.end - self.element.start
         declared = ceil(self.frame_bytes * self.frames)
@@ -188,7 +193,7 @@ class ImagePixel:
                 extended_offsets=offsets if all(offsets) else None,
             )
         except Exception:
-            raise DataError("it has fewer frames than NumberOfFrames (0028,0008) says") from None
+            raise DataError(TOO_FEW_FRAMES) from None
         check_stream(self.syntax, stream, (self.rows, self.columns, self.samples))
         return encapsulate([stream])
 

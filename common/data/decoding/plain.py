@@ -41,6 +41,14 @@ def is_plain(data: bytes) -> bool:
     return bool(plain_kind(data))
 
 
+def count_pages(image: Image.Image, limits: Limits) -> int:
+    """Pages of a TIFF; 1 of the other formats, whatever else they can hold."""
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if pages > limits.frames:
+        raise DataError(f"it has more than {limits.frames} pages")
+    return pages
+
+
 def iter_plain(
     data: bytes, size: int, rendering: Rendering, limits: Limits
 ) -> Iterator[Image.Image]:
@@ -61,7 +69,7 @@ def iter_plain(
     """
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+        pages = count_pages(image, limits)
         for page in range(pages if rendering.frames == "all" else 1):
             if pages > 1:
                 image.seek(page)

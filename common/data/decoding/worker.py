@@ -7,6 +7,7 @@ standard output, and the image's bytes where it has some. Both carry the request
 
     {"path": …, "size": 64, "channels": 1, "rendering": {…}}   {"shape": […]} and the bytes
     {"path": …, "keywords": […]}                               {"header": {…}}
+    {"path": …, "frames": true}                                {"frames": 5}
     {"path": …, "inspect": true, "rendering": {…}}             {"inspection": {…}}
                                                                {"refused": reason}
 
@@ -32,7 +33,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from common.data.decoding.decode import Wanted, decode
-from common.data.decoding.header import read_facts
+from common.data.decoding.header import count_images, read_facts
 from common.data.decoding.inspection import inspect
 from common.data.decoding.limits import MB, Limits
 from common.data.dicom import Rendering
@@ -58,6 +59,8 @@ def answer(request: Mapping[str, Any], limits: Limits) -> tuple[dict[str, Any], 
         data = _read(Path(request["path"]), limits)
         if "keywords" in request:
             return {"header": read_facts(data, request["keywords"], limits)}, b""
+        if "frames" in request:
+            return {"frames": count_images(data, limits)}, b""
         rendering = Rendering(**request["rendering"])
         if "inspect" in request:
             return {"inspection": inspect(data, rendering, limits)}, b""
