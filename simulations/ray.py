@@ -22,7 +22,8 @@ from flwr.clientapp.typing import ClientAppCallable
 from flwr.serverapp import Grid, ServerApp
 
 from common.config import EngineSettings
-from common.errors import IncompleteRunError, SettingsError
+from common.errors import IncompleteRunError
+from common.extras import require_extra
 
 POLL_SECONDS = 0.05
 
@@ -43,10 +44,8 @@ def run_in_ray(
     Raises:
         SettingsError: where Ray is not installed.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise SettingsError("engine=ray needs the extra: pip install 'fedrounds[ray]'") from error
+    require_extra("engine=ray", "ray", "ray")
+    import ray
     from flwr.simulation import run_simulation
 
     init: dict[str, object] = {

@@ -17,7 +17,7 @@ from typing import Any
 from client.cohort import Cohort
 from client.evaluation import evaluate
 from client.gate.stand_in import stand_in
-from client.inference.classifier import Classifier
+from client.inference.trained import TrainedModel
 from client.site import Site
 from client.site_images import SiteImages
 from common.config import TaskSettings
@@ -29,12 +29,12 @@ SCHEMA = 1
 
 
 def evaluate_folder(
-    classifier: Classifier, folder: Path, words: Sequence[str], part: Part | None
+    trained: TrainedModel, folder: Path, words: Sequence[str], part: Part | None
 ) -> dict[str, Any]:
     """Every figure of a model on one folder.
 
     Args:
-        classifier: the model.
+        trained: the model.
         folder: a site's, or any folder of images.
         words: how a folder without ``site.yaml`` is laid out; without, that is guessed.
         part: which patients; ``None`` means all.
@@ -46,19 +46,19 @@ def evaluate_folder(
         SettingsError: on wrong words, or a folder whose layout cannot be told.
         DataError: where labels or images cannot be used, or the labels are another list.
     """
-    experiment = classifier.file.as_experiment()
-    with _opened(folder, words, classifier) as site:
+    experiment = trained.file.as_experiment()
+    with _opened(folder, words, trained) as site:
         images = SiteImages.load(site, experiment)  # 1
         cohort = Cohort.of(images, part)  # 2
-        released = evaluate(classifier.model, cohort, experiment)
+        released = evaluate(trained.model, cohort, experiment)
     if released is None:
         raise DataError(f"{folder}: no patient is in its part '{part}'")
     return {
         "schema": SCHEMA,
         "model": {
-            "run_id": classifier.file.run_id,
-            "experiment": classifier.file.experiment,
-            "name": classifier.file.model.name,
+            "run_id": trained.file.run_id,
+            "experiment": trained.file.experiment,
+            "name": trained.file.model.name,
             "classes": list(experiment.classes),
         },
         "part": part or "all",
@@ -74,15 +74,13 @@ def evaluate_folder(
 
 
 @contextmanager
-def _opened(folder: Path, words: Sequence[str], classifier: Classifier) -> Iterator[Site]:
+def _opened(folder: Path, words: Sequence[str], trained: TrainedModel) -> Iterator[Site]:
     """The site of a folder. What is decoded for one without ``site.yaml`` goes at the end."""
     if (folder / "site.yaml").exists():
         if words:
             raise SettingsError(f"{folder}: its site.yaml says all; it takes no {' '.join(words)}")
         site = Site.open(folder)
-        _check_labels(
-            folder, TaskSettings(classes=site.settings.policy.classes or None), classifier
-        )
+        _check_labels(folder, TaskSettings(classes=site.settings.policy.classes or None), trained)
         yield site
         return
     known = stand_in(folder, words)
@@ -91,18 +89,18 @@ def _opened(folder: Path, words: Sequence[str], classifier: Classifier) -> Itera
             f"{folder}: how its labels are laid out cannot be told; say it, as data=table "
             "data.label_column=dx …, or give a site's folder"
         )
-    _check_labels(folder, known.task, classifier)
+    _check_labels(folder, known.task, trained)
     with tempfile.TemporaryDirectory(prefix="fedrounds-") as place:
         yield replace(known.site, folder=Path(place))
 
 
-def _check_labels(folder: Path, task: TaskSettings, classifier: Classifier) -> None:
+def _check_labels(folder: Path, task: TaskSettings, trained: TrainedModel) -> None:
     """Compare what is said of a folder's labels with the model's.
 
     Raises:
         DataError: naming both.
     """
-    file, problems = classifier.file, []
+    file, problems = trained.file, []
     for name in ("classes", "multi_label", "negative_label"):
         said, expected = getattr(task, name), getattr(file, name)
         if said is not None and said != expected:

@@ -54,10 +54,11 @@ def main(arguments: Sequence[str]) -> int:
     if named is not None and part is None:
         raise SettingsError(f"--part {named}: unknown part{suggest(named, PARTS)}")
 
-    from client.inference.classifier import Classifier  # torch is slow: wrong words failed before
+    # PyTorch is slow to import: wrong words have failed before.
     from client.inference.evaluate import evaluate_folder
+    from client.inference.trained import TrainedModel
 
-    found = evaluate_folder(Classifier.open(model), folder.resolve(), words.settings, part)
+    found = evaluate_folder(TrainedModel.open(model), folder.resolve(), words.settings, part)
     if "--json" in words.flags:
         print(json.dumps(found, indent=1))
     else:

@@ -51,22 +51,23 @@ def main(arguments: Sequence[str]) -> int:
     paths = image_paths(words.places[1:])
     rendering = rendering_from(words.settings)
 
-    from client.inference.classifier import Classifier  # torch is slow: wrong words failed before
+    # PyTorch is slow to import: wrong words have failed before.
     from client.inference.predict import as_csv, as_table, as_values, predict
+    from client.inference.trained import TrainedModel
 
-    classifier = Classifier.open(words.places[0])
-    predictions = list(predict(classifier, paths, rendering))
+    trained = TrainedModel.open(words.places[0])
+    predictions = list(predict(trained, paths, rendering))
     if suffix == ".json":
-        text = json.dumps(as_values(classifier, predictions), indent=1) + "\n"
+        text = json.dumps(as_values(trained, predictions), indent=1) + "\n"
     else:
-        text = as_csv(classifier, predictions)
+        text = as_csv(trained, predictions)
     if output:
         write_bytes(Path(output), text.encode())
     elif words.flags:
         print(text, end="")
     else:
         console = Console()
-        table = as_table(classifier, predictions)
+        table = as_table(trained, predictions)
         (console if console.is_terminal else Console(width=160)).print(table)
     refused = [one for one in predictions if one.refused]
     for one in refused:

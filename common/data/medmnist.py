@@ -19,6 +19,7 @@ from common.data.npz import iter_images, read_integers
 from common.data.places import name_of
 from common.data.records import Record, check_columns, root_of
 from common.errors import DataError, SettingsError
+from common.extras import require_extra
 from common.schema import suggest
 
 PARTS = ("train", "val", "test")
@@ -138,13 +139,9 @@ def download(root: Path, table: str) -> None:
             f"data.download: '{table}' is none of MedMNIST's files, such as pathmnist.npz or "
             f"pathmnist_224.npz{suggest(name, CLASSES)}"
         )
-    try:
-        import medmnist
-    except ImportError as error:
-        raise SettingsError(
-            "data.download needs the extra: pip install 'fedrounds[medmnist]'; or put "
-            f"{table} under data.root yourself"
-        ) from error
+    require_extra(f"data.download (or {table} under data.root)", "medmnist", "medmnist")
+    import medmnist
+
     root.mkdir(parents=True, exist_ok=True)
     dataset = getattr(medmnist, medmnist.INFO[found["name"]]["python_class"])
     try:

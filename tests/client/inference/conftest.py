@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.checks import parse_experiment
-from common.config import Experiment
+from common.config import Experiment, ModelSettings
 from common.model_file import write_model_file
 from common.models import build_model
 from common.parameters import arrays_of
@@ -36,8 +36,9 @@ def phantom() -> Experiment:
 def make_model(tmp_path: Path, phantom: Experiment) -> Callable[..., Path]:
     """Write a model of the phantom's, with changes to its task; returns its folder."""
 
-    def make(**task: object) -> Path:
-        experiment = replace(phantom, data=replace(phantom.data, **task))  # type: ignore[arg-type]
+    def make(model: ModelSettings = phantom.model, **task: object) -> Path:
+        data = replace(phantom.data, **task)  # type: ignore[arg-type]
+        experiment = replace(phantom, data=data, model=model)
         folder = tmp_path / "model"
         arrays = arrays_of(build_model(experiment, seed=1))
         write_model_file(folder, "model", experiment, "a-run", arrays)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import fedrounds
-from client.inference.classifier import Classifier
+from client.inference.trained import TrainedModel
 from common.data.images import read_image
 from common.data.transforms import normalise
 
@@ -47,7 +47,7 @@ def test_json_holds_the_models_own_probabilities(
     said = json.loads(capsys.readouterr().out)
     assert said["model"] == {"run_id": "a-run", "name": "cnn", "classes": ["nodule", "infiltrate"]}
     assert [one["file"] for one in said["images"]] == [str(path) for path in images]
-    model = Classifier.open(folder).model
+    model = TrainedModel.open(folder).model
     for one, path in zip(said["images"], images, strict=True):
         seen = torch.from_numpy(read_image(path, 32, 1).copy())[None]
         with torch.inference_mode():
@@ -104,8 +104,8 @@ def test_many_images_are_scored_in_their_order(make_model: Make, tmp_path: Path)
     assert fedrounds.main(words(make_model(), folder, "--output", output)) == 0
     said = json.loads(output.read_text())["images"]
     assert [Path(one["file"]).stem for one in said] == [f"{n:03}" for n in range(150)]
-    classifier = Classifier.open(tmp_path / "model")
-    last = classifier.probabilities(read_image(folder / "149.png", 32, 1)[None])[0]
+    trained = TrainedModel.open(tmp_path / "model")
+    last = trained.probabilities(read_image(folder / "149.png", 32, 1)[None])[0]
     assert list(said[-1]["probabilities"].values()) == pytest.approx(last.tolist(), abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""A model file and its classifier, ready to score images."""
+"""A model file and its network, ready to score images."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Classifier:
+class TrainedModel:
     """What stands in ``model.json``, and the network in evaluation mode, on the CPU."""
 
     file: ModelFile
     model: nn.Module
 
     @staticmethod
-    def open(place: Path) -> Classifier:  # a model is opened, as a file is
+    def open(place: Path) -> TrainedModel:  # a model is opened, as a file is
         """Read a model; raises ``CheckpointError`` as :func:`read_model_file` does."""
-        return Classifier(*read_model_file(place))
+        return TrainedModel(*read_model_file(place))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,13 +49,8 @@ class Classifier:
             float64 (B, K): a softmax over the classes, or multi-label a sigmoid each.
         """
         with torch.inference_mode():
-            logits = self.model(normalise(torch.tensor(images)))
-            return self.probabilities_of(logits).numpy()
-
-    def probabilities_of(self, logits: Tensor) -> Tensor:
-        """float (B, K) logits to float64 (B, K) probabilities."""
-        wide = logits.double()
-        return torch.sigmoid(wide) if self.file.multi_label else torch.softmax(wide, dim=1)
+            logits = self.model(normalise(torch.tensor(images))).double()
+        return probabilities_of(logits, self.file).numpy()
 
     def predicted(self, probabilities: NDArray[np.float64]) -> list[str]:
         """The class of the greatest probability; multi-label, all that are as likely as not.
@@ -86,3 +81,8 @@ class Classifier:
             found: dict[int, Image | Refusal] = {}
             read_many(part, size, channels, found.__setitem__, rendering)
             yield [(path, found[index]) for index, path in enumerate(part)]
+
+
+def probabilities_of(logits: Tensor, file: ModelFile) -> Tensor:
+    """Logits (B, K) to probabilities (B, K) of the same dtype."""
+    return torch.sigmoid(logits) if file.multi_label else torch.softmax(logits, dim=1)
