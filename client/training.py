@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from client.cohort import Cohort
-from client.loss import loss_per_image
+from client.loss import build_loss
 from common.config import Experiment, StrategySettings
 from common.data.transforms import augment, normalise
 from common.errors import OneClassError
@@ -37,6 +37,7 @@ def train_plain(
         raise OneClassError("no patient of this site is in the training part")
     strategy, target = experiment.strategy, device()
     generator = seeded_generator(experiment.seed, site, server_round)
+    loss = build_loss(experiment, cohort)
     model.to(target).train()
     optimizer = build_optimizer(model, strategy)
     first = (server_round - 1) * experiment.local_steps
@@ -46,9 +47,8 @@ def train_plain(
     for step, rows in enumerate(batches, start=first):
         set_learning_rate(optimizer, strategy, step, experiment.total_steps)
         images, labels = prepare(cohort, rows, experiment, generator, target)
-        loss = loss_per_image(model(images), labels, experiment.multi_label).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss(model(images), labels).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     model.cpu()
 

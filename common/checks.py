@@ -69,6 +69,7 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
         check_task(settings.data)
         + check_privacy(settings.privacy)
         + check_strategy(settings.strategy)
+        + check_loss(settings)
     )
     return problems
 
@@ -99,7 +100,8 @@ def check_experiment(experiment: Experiment) -> list[str]:
     if experiment.data.classes is None:
         problems.append("data.classes: the shared experiment needs its list of classes")
     problems += check_task(experiment.data)
-    return problems + check_privacy(experiment.privacy) + check_strategy(experiment.strategy)
+    problems += check_privacy(experiment.privacy) + check_strategy(experiment.strategy)
+    return problems + check_loss(experiment)
 
 
 def check_sizes(run: Settings | Experiment) -> list[str]:
@@ -208,6 +210,38 @@ def check_strategy(strategy: StrategySettings) -> list[str]:
         problems.append(f"strategy.weight_decay: expected at least 0, got {strategy.weight_decay}")
     if not 0 <= strategy.momentum < 1:
         problems.append(f"strategy.momentum: expected in [0, 1), got {strategy.momentum}")
+    return problems
+
+
+def check_loss(run: Settings | Experiment) -> list[str]:
+    loss, classes, problems = run.loss, run.data.classes, []
+    if loss.gamma <= 0:
+        problems.append(f"loss.gamma: expected above 0, got {loss.gamma}")
+    if not 0 < loss.beta < 1:
+        problems.append(f"loss.beta: expected between 0 and 1, got {loss.beta}")
+    if loss.tau <= 0:
+        problems.append(f"loss.tau: expected above 0, got {loss.tau}")
+    if loss.name not in ("class_balanced", "logit_adjusted"):
+        return problems
+    if loss.priors is None:
+        if run.privacy.enabled:
+            problems.append(
+                f"loss={loss.name} under privacy needs loss.priors: each class's public share of "
+                "the images, as {benign: 0.8, malignant: 0.2}; a site's own counts are private"
+            )
+        return problems
+    if classes is not None and set(loss.priors) != set(classes):
+        problems.append(
+            f"loss.priors: expected a share for each of {', '.join(classes)}, got one for "
+            f"{', '.join(loss.priors)}"
+        )
+    total = sum(loss.priors.values())
+    if not all(0 < share < 1 for share in loss.priors.values()):
+        problems.append("loss.priors: expected shares of the images, between 0 and 1")
+    elif run.data.multi_label is False and abs(total - 1) > 0.01:
+        problems.append(f"loss.priors: expected shares that add to 1, got {total:g}")
+    if loss.name == "class_balanced" and (loss.prior_images or 0) < 1:
+        problems.append("loss.prior_images must be given: how many images loss.priors is of")
     return problems
 
 

@@ -149,6 +149,24 @@ class StrategySettings:
 
 
 @dataclass(frozen=True)
+class LossSettings:
+    """What a classifier is trained to keep small; ``client/loss.py`` has the formulas."""
+
+    name: Literal["cross_entropy", "focal", "class_balanced", "logit_adjusted"] = "cross_entropy"
+    gamma: float = 2.0
+    """γ of ``focal``: how little an image counts that is classified well already."""
+    beta: float = 0.999
+    """β of ``class_balanced``: a class counts as at most 1 / (1 − β) images."""
+    tau: float = 1.0
+    """τ of ``logit_adjusted``: 1 makes every class as dear as any other."""
+    priors: Mapping[str, float] | None = None
+    """Public share of the images that each class has; never computed from private data. ``None``:
+    without privacy each site goes by its own training images."""
+    prior_images: int | None = None
+    """How many images the shares are of; ``class_balanced`` needs it beside ``priors``."""
+
+
+@dataclass(frozen=True)
 class PrivacyTarget:
     """What each site is asked to keep, from public constants alone."""
 
@@ -245,6 +263,7 @@ class Experiment:
     model: ModelSettings
     strategy: StrategySettings
     privacy: PrivacyTarget
+    loss: LossSettings = field(default_factory=LossSettings)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -293,6 +312,7 @@ class Settings:
     partition: PartitionSettings = field(default_factory=PartitionSettings)
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
     strategy: StrategySettings = field(default_factory=StrategySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
@@ -313,4 +333,5 @@ class Settings:
             model=self.model,
             strategy=self.strategy,
             privacy=narrow(PrivacyTarget, self.privacy),
+            loss=self.loss,
         )

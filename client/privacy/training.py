@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 from torch import nn
 
 from client.cohort import Cohort
 from client.entries import Charge
-from client.loss import loss_per_image
+from client.loss import build_loss
 from client.privacy.entropy import SecretStream
 from client.privacy.gradients import patient_gradients, patients_at_once
 from client.privacy.guard import refuse_leaking_modules
@@ -53,10 +51,9 @@ def train_private(
     )
     views = experiment.privacy.augmentations
     at_once = patients_at_once(model, views)
-    loss = partial(loss_per_image, multi_label=experiment.multi_label)
     first = (server_round - 1) * experiment.local_steps
     batches = poisson_batches(cohort.patients, charge.sample_rate, charge.steps, stream)
-    with patient_gradients(model, loss) as fill:
+    with patient_gradients(model, build_loss(experiment)) as fill:
         for step, rows in enumerate(batches, start=first):
             set_learning_rate(optimizer, strategy, step, experiment.total_steps)
             for part in np.split(rows, range(at_once, len(rows), at_once)):

@@ -49,7 +49,7 @@ def test_every_yaml_composes(group: str, choice: str) -> None:
 
 def test_every_yaml_was_found() -> None:
     files = list(CONF.rglob("*.yaml"))
-    assert len(files) == len(GROUPS) + 1 == 38  # config.yaml itself, and 37 choices
+    assert len(files) == len(GROUPS) + 1 == 42  # config.yaml itself, and 41 choices
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
@@ -92,6 +92,33 @@ def test_views_that_would_all_be_the_same_are_an_error() -> None:
     words = ["privacy.augmentations=4", "data.augmentation=none"]
     assert "data.augmentation" in problems_of(*words)
     assert "at least 1" in problems_of("privacy.augmentations=0")
+
+
+def test_under_privacy_a_loss_that_needs_priors_needs_public_ones() -> None:
+    none = ["loss=logit_adjusted", "loss.priors=null"]
+    assert "loss=logit_adjusted under privacy needs loss.priors" in problems_of(*none)
+    assert load_settings([*none, "privacy=none"]).loss.priors is None
+    assert load_settings(["loss=class_balanced"]).loss.priors  # the phantom's own constants
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("loss.priors={nodule: 0.5, cyst: 0.5}", "a share for each of nodule, infiltrate"),
+        ("loss.priors.nodule=1.5", "between 0 and 1"),
+        ("loss.prior_images=null", "loss.prior_images must be given"),
+        ("loss.beta=1", "loss.beta"),
+        ("loss.tau=0", "loss.tau"),
+        ("loss.gamma=0", "loss.gamma"),
+    ],
+)
+def test_a_loss_that_cannot_be_made_is_refused(word: str, expected: str) -> None:
+    assert expected in problems_of("loss=class_balanced", word)
+
+
+def test_shares_of_one_label_an_image_add_to_one() -> None:
+    words = ["loss=logit_adjusted", "data.multi_label=false", "data.label_separator=null"]
+    assert "add to 1, got 0.507" in problems_of(*words)
 
 
 def test_patient_privacy_needs_a_patient_column() -> None:
