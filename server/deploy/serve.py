@@ -5,7 +5,7 @@
 3. the run's folder is written, as a simulation writes it; then the proxy shows the sites in
 4. the SuperExec is started, and the run: its ServerApp is ``server/app.py``
 5. events are told as they come; what ends is started again; revoked keys are turned away
-6. the report is written
+6. the report and the model card are written
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _write_folder(run: Run, job: Job, attempt: str) -> None:
 
 
 def _write_report(folder: Path, journal: Journal) -> None:
-    """Have ``fedrounds report`` write the page: the server imports nothing of the simulations."""
+    """Have ``fedrounds report`` write page and card: the server imports no simulations."""
     words = [sys.executable, "-m", "fedrounds", "report", str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode == 0:

@@ -37,12 +37,5 @@ def key_figures(run: FinishedRun) -> list[tuple[str, str]]:
         ("macro AUROC", figure_text(metrics["auroc_macro"]) if metrics else "none"),
         ("model", f"{result['model']['name']}, {result['model']['parameters']:,} parameters"),
         ("wall time", f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"),
-        (
-            "sent to sites, received",
-            f"{_mib(result['bytes']['down'])}, {_mib(result['bytes']['up'])}",
-        ),
+        ("exchanged", f"{sum(result['bytes'].values()) / 2**20:.1f} MiB"),
     ]
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from common.checkpoint import write_bytes
 from common.errors import SettingsError
 from simulations.report.blocks import Section
+from simulations.report.card import write_card
 from simulations.report.curves import learning_section
 from simulations.report.outcome import key_figures, outcome_sentence
 from simulations.report.performance import performance_section
@@ -34,8 +35,9 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 def help_text() -> str:
     return (
-        "usage: fedrounds report RUN\n\nWrite RUN/report.html anew from what a finished run left "
-        "in its folder, and from\naudits in folders RUN/audit….\n"
+        "usage: fedrounds report RUN\n\nWrite RUN/report.html, MODEL_CARD.md and "
+        "model_card.json anew: from what a finished run left\nin its folder, audits in folders "
+        "RUN/audit…, and a person's answers in card_answers.yaml.\n"
     )
 
 
@@ -48,13 +50,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def write_report(folder: Path) -> Path:
-    """Write ``report.html`` into a run's folder.
+    """Write ``report.html`` and the model card into a run's folder; returns the page's path.
 
     Raises:
         CheckpointError: where the folder holds no finished run.
+        SettingsError: where a person's answers for the card cannot be used.
     """
-    path = folder / "report.html"
-    write_bytes(path, render(FinishedRun.read(folder)).encode())
+    run, path = FinishedRun.read(folder), folder / "report.html"
+    write_card(run)
+    write_bytes(path, render(run).encode())
     return path
 
 

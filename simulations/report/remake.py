@@ -124,7 +124,7 @@ def _audits(run: FinishedRun) -> list[str]:
             spent = math.ceil(1000 * p["epsilon_run"]) / 1000  # or σ would be planned higher
             lines.append(
                 f"fedrounds audit privacy.epsilon={spent:g} privacy.delta={p['delta']:g} "
-                f"privacy.sample_rate={p['sample_rate']!r} steps={p['steps']} "
+                f"privacy.sample_rate={p['sample_rate']:.6g} steps={p['steps']} "
                 f"output_dir=RUN/audit-{site['name']}"
             )
     return lines

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from simulations.report.blocks import Block, Cell, Section, Table, Text
+from simulations.report.blocks import Cell, Section, Table, Text
 from simulations.report.run import FinishedRun
 from simulations.report.text import figure_text
 
 RELEASED = {
-    "exact": "exact, by the site's own choice",
-    "noised": "noised",
-    "none": "nothing",
+    "exact": "“exact” figures are as counted, by the site's own choice, and covered by no ε",
+    "noised": "“noised” ones are covered by an ε of the test patients",
+    "none": "where “none” are released, the site keeps them",
 }
 
 
@@ -20,18 +20,20 @@ def sites_section(run: FinishedRun) -> Section:
     """The table of sites."""
     unit = run.unit
     counted = [site for site in run.sites if "patients" in site]
-    head = ["site", "part in the run", "macro AUROC in test", "test figures released"]
+    head = ["site", "part in the run", "macro AUROC in test", "figures released"]
     if counted:
         head += [f"{unit}s to train", f"{unit}s in test", "images to train", "images in test"]
     rows = tuple(
-        (site["name"], part_of(site), _score(site), RELEASED[site["released"]], *_counts(site))
+        (site["name"], part_of(site), _score(site), site["released"], *_counts(site))
         for site in run.sites
     )
-    blocks: list[Block] = [Table("The sites of this run", tuple(head), rows)]
+    kinds = [text for kind, text in RELEASED.items() if kind in {s["released"] for s in run.sites}]
+    about = f"Of the test figures, {'; '.join(kinds)}."
     if counted:
-        text = "The counts are exact, since a simulation knows them; a real site keeps them."
-        blocks.append(Text(text))
-    return Section("sites", "Sites", tuple(blocks))
+        about += " Patients and images are counted exactly, as only a simulation can."
+    return Section(
+        "sites", "Sites", (Table("The sites of this run", tuple(head), rows), Text(about))
+    )
 
 
 def part_of(site: Mapping[str, Any]) -> str:

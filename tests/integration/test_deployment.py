@@ -105,7 +105,8 @@ def test_with_privacy_ledgers_results_and_report_come_out(world: World) -> None:
         released = read_lines(world.kit(site["name"]) / "disclosure.jsonl")
         trained = [e["round"] for e in released if e["covered_by"] == "ledger"]
         assert trained == [1, 2]
-    assert "ε" in (world.base / "private" / "report.html").read_text()
+    for page in ("report.html", "MODEL_CARD.md"):
+        assert "ε" in (world.base / "private" / page).read_text()
     approved = world.audit("southgate", "run approved")[-1]
     assert approved["by"] != "policy"
     assert 0 < approved["epsilon_run"] <= 8

@@ -49,6 +49,7 @@ def test_a_private_run_writes_everything_and_prints_its_promise_first(
     assert {p.name for p in output.iterdir()} == {
         "config.yaml", "run.json", "rounds.jsonl", "model.safetensors", "model.json",
         "report.html", "result.json", "sites", "checkpoint", "witness.json",
+        "MODEL_CARD.md", "model_card.json",
     }  # fmt: skip
     result = result_of(output)
     assert result["schema"] == 1

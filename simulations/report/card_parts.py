@@ -1,0 +1,222 @@
+"""The parts of the model card that a program can write, as plain values for JSON and Markdown.
+
+Under privacy a card holds public figures alone: the count that a site declares, never one of its
+data, and no support of a figure unless noise covers it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from common.checkpoint import read_json
+from common.data.labels import is_multi_label
+from common.data.transforms import MEAN, STD
+from simulations.report.run import FinishedRun
+from simulations.report.sites import part_of
+
+Facts = dict[str, Any]
+
+ENDS = ("value", "low", "high")
+CLAIM = ("noise_multiplier", "sample_rate", "steps", "delta", "epsilon_prv", "epsilon_rdp")
+GUARANTEE = (
+    "epsilon_run", "epsilon", "delta", "unit", "adjacency", "accountant", "composition",
+    "assumed_epsilon", "noise_multiplier", "sample_rate", "steps", "max_grad_norm", "source",
+)  # fmt: skip
+
+
+def model_facts(run: FinishedRun) -> Facts:
+    """What the model is, takes and gives, and which files hold it."""
+    data, model = run.settings.data, run.result["model"]
+    channels = "grey" if data.channels == 1 else "RGB"
+    files = sorted(run.folder.glob("model*.safetensors"))
+    return {
+        "architecture": f"{model['name']}, {model['parameters']:,} parameters",
+        "classes": list(model["classes"]),
+        "input": f"one {channels} image of {data.image_size} × {data.image_size} pixels",
+        "output": "a probability for each class, "
+        + ("each by itself" if is_multi_label(data, data) else "which sum to 1"),
+        "files": {path.name: read_json(path.with_suffix(".json"))["sha256"] for path in files},
+        "software": dict(run.result["versions"]),
+    }
+
+
+def training_facts(run: FinishedRun) -> Facts:
+    """How it was trained, as the settings say."""
+    settings, strategy = run.settings, run.settings.strategy
+    return {
+        "experiment": run.result["experiment"],
+        "run": run.result["run_id"],
+        "seed": run.result["seed"],
+        "federation": f"{strategy.name}, {run.result['rounds']} of {settings.rounds} rounds of "
+        f"{settings.local_steps} steps at each site",
+        "optimisation": f"{strategy.optimizer}, learning rate {strategy.learning_rate:g} "
+        f"({strategy.schedule}), batches of {strategy.batch_size}",
+        "augmentation": settings.data.augmentation,
+        "initialisation": "random, from the seed",
+        "selection": "the model after the last round; no test figure chose it",
+        "ensemble": "none",
+        "class imbalance": "neither sampling nor loss weighs the classes",
+    }
+
+
+def data_facts(run: FinishedRun) -> Facts:
+    """What each site brought, how images are prepared and patients divided."""
+    data = run.settings.data
+    facts: Facts = {
+        "sites": [_site(run, site) for site in run.sites],
+        "counts": _counts_are(run),
+        "preparation": f"resized to {data.image_size} × {data.image_size} ({data.resize}); a level "
+        f"of 0 to 255 becomes (level / 255 − {MEAN:g}) / {STD:g}",
+        "predictors": "the image alone",
+    }
+    if run.simulated:
+        facts["partitions"] = (
+            f"a keyed hash of the {run.unit}'s id puts {data.test_fraction:.0%} into test and "
+            f"{data.validation_fraction:.0%} into validation; the rest trains"
+        )
+        facts["disjoint at the level of"] = run.unit
+        if data.phantom and data.root is None:
+            facts["origin"] = "synthetic: the phantom hospitals, which are nobody's images"
+    else:
+        facts["partitions"] = "a keyed hash of the id, by each site's own fractions and key"
+        facts["disjoint at the level of"] = run.unit
+    return facts
+
+
+def performance_facts(run: FinishedRun) -> Facts:
+    """Figures on test patients, with 95% intervals; supports where they may be told."""
+    facts: Facts = {
+        "part": "test patients of the sites that trained, none of whom was trained on",
+        "released as": {site["name"]: site["released"] for site in run.sites},
+        "models": {
+            name or "shared model": _figures(metrics, not run.private_sites)
+            for name, metrics in run.models.items()
+        },
+        "macro AUROC by site": {
+            site["name"]: _bare(site["metrics"]["auroc_macro"])
+            for site in run.sites
+            if site["metrics"]
+        },
+    }
+    return facts
+
+
+def privacy_facts(run: FinishedRun) -> Facts:
+    """What each site guarantees its patients, and what audits found."""
+    if not run.private_sites:
+        return {"statement": "no differential privacy: nothing bounds what the model reveals"}
+    largest = max(run.private_sites, key=lambda site: float(site["privacy"]["epsilon_run"]))
+    spent = largest["privacy"]
+    return {
+        "statement": f"ε ≤ {spent['epsilon_run']:.3f} at δ = {spent['delta']:g} for each "
+        f"{spent['unit']} at its site, for training ({spent['adjacency']}, {spent['accountant']})",
+        "sites": [
+            {"name": site["name"], **{name: site["privacy"][name] for name in GUARANTEE}}
+            for site in run.private_sites
+        ],
+        "test figures": _releases(run),
+        "audits": [_audit(run, audit) for audit in run.audits]
+        or "none: no audit of these constants lies in the run's folder",
+    }
+
+
+def limits(run: FinishedRun) -> list[str]:
+    """What the program knows to be lacking."""
+    lines = [str(line) for line in run.result["incomplete"]]
+    lines.append("evaluated at the sites that trained it, on patients that they held back")
+    lines.append("one run with one seed: the spread over seeds is not in the intervals")
+    for name, metrics in run.models.items():
+        if metrics["left_out"]:
+            of = f"model of {name}: " if name else ""
+            lines.append(f"{of}no figure for {', '.join(metrics['left_out'])}: too few test images")
+    if not run.models:
+        lines.append("no site released any figure on its test patients")
+    if run.settings.data.phantom and run.settings.data.root is None:
+        lines.append("trained on synthetic images: it says nothing about patients")
+    lines.append("never tried in clinical use; not a medical device")
+    return lines
+
+
+def _site(run: FinishedRun, site: Mapping[str, Any]) -> Facts:
+    facts: Facts = {"name": site["name"], "part": part_of(site)}
+    if run.private_sites:
+        public = _public_count(run, site["privacy"])
+        return facts if public is None else {**facts, f"{run.unit}s, as declared": public}
+    for kind in ("patients", "images"):
+        if kind in site:
+            name = f"{run.unit}s" if kind == "patients" else kind
+            facts |= {f"{name} in {part}": number for part, number in site[kind].items()}
+    return facts
+
+
+def _counts_are(run: FinishedRun) -> str:
+    if run.private_sites:
+        return "public: what each site declared beforehand; exact ones are private"
+    return "exact" if run.simulated else "not sent by the sites"
+
+
+def _public_count(run: FinishedRun, privacy: Mapping[str, Any] | None) -> int | None:
+    """The count that a site declared, which its q follows from; ``None`` where q says nothing.
+
+    A simulation that derived the count from its data has none that is public.
+    """
+    derived = run.simulated and run.result["simulation"]["public_patients_derived"]
+    if privacy is None or derived or run.settings.privacy.sample_rate is not None:
+        return None
+    return round(run.settings.strategy.batch_size / float(privacy["sample_rate"]))
+
+
+def _figures(metrics: Mapping[str, Any], with_support: bool) -> Facts:
+    """Every figure of a model by name; of a class by name and class."""
+    facts: Facts = {}
+    for name, found in metrics.items():
+        if is_figure(found):
+            facts[name] = _bare(found)
+        elif isinstance(found, Mapping) and found and all(map(is_figure, found.values())):
+            facts[name] = {key: _bare(value) for key, value in found.items()}
+    if with_support or "noise_std" in metrics:
+        facts["support"] = {name: figure["support"] for name, figure in metrics["auroc"].items()}
+    return facts
+
+
+def is_figure(found: object) -> bool:
+    """Whether something of a result is a value with its interval."""
+    return isinstance(found, Mapping) and set(ENDS) <= set(found)
+
+
+def _bare(figure: Mapping[str, Any]) -> Facts:
+    """A figure without its support."""
+    return {name: figure[name] for name in ENDS}
+
+
+def _releases(run: FinishedRun) -> Facts | str:
+    """What the figures on test patients cost those patients."""
+    noised = {
+        site["name"]: f"ε = {r['epsilon']:.3f} at δ = {r['delta']:g} for each test {r['unit']} "
+        f"({r['adjacency']}, {r['accountant']})"
+        for site in run.sites
+        if (r := site["test_privacy"])
+    }
+    return noised or "exact, by the sites' own choice: no ε covers them"
+
+
+def _audit(run: FinishedRun, audit: Mapping[str, Any]) -> Facts:
+    """An audit's verdict, and the sites whose constants it attacked."""
+    claim = audit["claim"]
+    alike = [
+        site["name"]
+        for site in run.private_sites
+        if (p := site["privacy"])["steps"] == claim["steps"]
+        and all(
+            math.isclose(p[name], claim[name], rel_tol=1e-4)
+            for name in ("noise_multiplier", "sample_rate", "delta")
+        )
+    ]
+    return {
+        "verdict": audit["verdict"],
+        "claim": {name: claim[name] for name in CLAIM},
+        "of the constants of": ", ".join(alike) or "no site of this run",
+        "meaning": "an audit can refute a claim, and never confirm it",
+    }
