@@ -10,6 +10,7 @@ import yaml
 
 from common.config import (
     Experiment,
+    ModelSettings,
     PoolSettings,
     PrivacyTarget,
     Settings,
@@ -105,8 +106,8 @@ def check_experiment(experiment: Experiment) -> list[str]:
 
 
 def check_sizes(run: Settings | Experiment) -> list[str]:
-    """The counts that a simulation and a shared experiment both have."""
-    problems = []
+    """The sizes that a simulation and a shared experiment both have."""
+    problems = check_model(run.model, run.data)
     if run.privacy.augmentations > 1 and run.data.augmentation == "none":
         problems.append(
             f"privacy.augmentations={run.privacy.augmentations} with data.augmentation=none: every "
@@ -120,6 +121,16 @@ def check_sizes(run: Settings | Experiment) -> list[str]:
             "model.width": run.model.width,
         }
     )
+
+
+def check_model(model: ModelSettings, task: TaskSettings) -> list[str]:
+    problems = []
+    if model.stem == "imagenet" and task.image_size < 32:
+        problems.append(
+            f"model.stem=imagenet needs data.image_size of 32 or more, got {task.image_size}: "
+            "it leaves nothing of smaller images; use model.stem=small"
+        )
+    return problems
 
 
 def check_positive(values: Mapping[str, int]) -> list[str]:

@@ -126,10 +126,21 @@ class DataSettings(SourceSettings, TaskSettings):
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which classifier; ``width`` is the number of channels of its first convolution."""
+    """Which classifier: a backbone by name, and a head on its feature map."""
 
     name: str = "cnn"
     width: int = 16
+    """Channels of its first convolution; the others follow."""
+    stem: Literal["small", "imagenet"] = "small"
+    """How a backbone begins: ``small`` keeps the size of small images, ``imagenet`` is the
+    original's for 224 pixels, which halves it once or twice."""
+    head: Literal["linear", "evidence"] = "linear"
+    """``linear`` on the mean of the feature map; ``evidence``: each logit is the mean of a map that
+    explains it, and the backbone leaves out its last halving, so that the map is finer."""
+
+    @property
+    def fine_map(self) -> bool:
+        return self.head == "evidence"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from common.data.medmnist import download
 from common.data.records import root_of
 from common.data.split import PARTS, Part
 from common.errors import DataError, OneClassError, SettingsError
-from common.models import MODELS
+from common.models import build_model
 from common.schema import narrow, suggest, to_plain
 from server.strategies import STRATEGIES
 from simulations.division import Division
@@ -130,7 +130,7 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
     classes = data.classes or division.classes(data)
     task = narrow(TaskSettings, data, classes=classes, multi_label=is_multi_label(source, data))
     experiment = settings.shared(task)
-    MODELS.get(settings.model.name)
+    build_model(experiment)
     STRATEGIES.get(settings.strategy.name)
     public = _public_counts(settings.privacy.public_patients, division)
     sites = tuple(

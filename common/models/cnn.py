@@ -1,4 +1,4 @@
-"""The small CNN: four convolutions, GroupNorm, global average."""
+"""The small CNN: four convolutions with GroupNorm."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ import itertools
 
 from torch import Tensor, nn
 
-from common.models.registry import MODELS, group_norm
+from common.config import ModelSettings
+from common.models.classifier import Backbone
+from common.models.registry import MODELS, group_norm, only_small_stem
 
 
 @MODELS.register("cnn")
-class CNN(nn.Module):
-    """Four blocks of convolution, GroupNorm, ReLU and max-pooling, then a linear head.
+class CNN(Backbone):
+    """Four blocks of convolution, GroupNorm, ReLU and max-pooling.
 
     Args:
         in_channels: 1 or 3.
-        num_classes: K, the number of logits.
-        width: channels of the first block; the others have 2, 4 and 4 times as many.
+        settings: ``width`` is that of the first block; the others have 2, 4 and 4 times as many.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, width: int) -> None:
+    def __init__(self, in_channels: int, settings: ModelSettings) -> None:
         super().__init__()
+        only_small_stem(settings)
+        width = settings.width
         channels = [in_channels, width, 2 * width, 4 * width, 4 * width]
-        self.features = nn.Sequential(
-            *(_block(before, after) for before, after in itertools.pairwise(channels))
-        )
-        self.head = nn.Linear(channels[-1], num_classes)
+        blocks = [_block(before, after) for before, after in itertools.pairwise(channels)]
+        if settings.fine_map:
+            blocks[-1].pop(-1)  # its pooling
+        self.features = nn.Sequential(*blocks)
+        self.out_channels = channels[-1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to logits (B, K); H and W at least 16."""
-        features = self.features(images)  # (B, 4 width, H/16, W/16)
-        logits: Tensor = self.head(features.mean(dim=(2, 3)))
-        return logits
+        """(B, C, H, W) to (B, 4 width, H/16, W/16), or H/8, W/8 for a fine map."""
+        features: Tensor = self.features(images)
+        return features
 
 
 def _block(before: int, after: int) -> nn.Sequential:

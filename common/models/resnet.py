@@ -1,46 +1,50 @@
-"""ResNet-18 (He et al. 2016, table 1) with GroupNorm and a stem for small images."""
+"""ResNet-18 (He et al. 2016, table 1) with GroupNorm."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from common.config import ModelSettings
+from common.models.classifier import Backbone
 from common.models.registry import MODELS, group_norm
 
 
 @MODELS.register("resnet18")
-class ResNet18(nn.Module):
-    """Eight residual blocks of two convolutions; the stem is one 3×3 convolution, no pooling.
+class ResNet18(Backbone):
+    """Eight residual blocks of two convolutions.
+
+    torchvision's own adds in place, which Opacus's hooks forbid; the arrays are the same.
 
     Args:
         in_channels: 1 or 3.
-        num_classes: K, the number of logits.
-        width: channels of the first stage (64 in the paper), doubled in each of three more.
+        settings: ``width`` is that of the first stage (64 in the paper), doubled in each of three
+            more; the ``small`` stem is one 3×3 convolution, that for ``imagenet`` the paper's.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, width: int) -> None:
+    def __init__(self, in_channels: int, settings: ModelSettings) -> None:
         super().__init__()
+        width = settings.width
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False),
             group_norm(width),
             nn.ReLU(),
         )
+        if settings.stem == "imagenet":
+            self.stem[0] = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+            self.stem.append(nn.MaxPool2d(3, stride=2, padding=1))
         blocks: list[nn.Module] = []
         before = width
-        for stage in range(4):
+        for stage, stride in enumerate((1, 2, 2, 1 if settings.fine_map else 2)):
             after = width * 2**stage
-            blocks += [
-                _BasicBlock(before, after, 1 if stage == 0 else 2),
-                _BasicBlock(after, after, 1),
-            ]
+            blocks += [_BasicBlock(before, after, stride), _BasicBlock(after, after, 1)]
             before = after
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(before, num_classes)
+        self.out_channels = before
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to logits (B, K)."""
-        features = self.blocks(self.stem(images))  # (B, 8 width, H/8, W/8)
-        logits: Tensor = self.head(features.mean(dim=(2, 3)))
-        return logits
+        """(B, C, H, W) to (B, 8 width, H/8, W/8), or less by the stem; twice that if fine."""
+        features: Tensor = self.blocks(self.stem(images))
+        return features
 
 
 class _BasicBlock(nn.Module):

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from opacus.grad_sample import register_grad_sampler
 from torch import Tensor, nn
 
-from common.models.registry import MODELS
+from common.config import ModelSettings
+from common.models.classifier import Backbone
+from common.models.registry import MODELS, only_small_stem
 
 GAMMA = math.sqrt(2 / (1 - 1 / math.pi))
 """1 / standard deviation of ReLU of a standard normal (Brock et al. 2021, section 4.1)."""
@@ -26,17 +28,18 @@ EPSILON = 1e-6
 
 
 @MODELS.register("wsnet")
-class WSNet(nn.Module):
-    """A strided stem and five pre-activation residual blocks in three stages, then a linear head.
+class WSNet(Backbone):
+    """A strided stem and five pre-activation residual blocks in three stages.
 
     Args:
         in_channels: 1 or 3.
-        num_classes: K, the number of logits.
-        width: channels of the first stage; the others have 2 and 4 times as many.
+        settings: ``width`` is that of the first stage; the others have 2 and 4 times as many.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, width: int) -> None:
+    def __init__(self, in_channels: int, settings: ModelSettings) -> None:
         super().__init__()
+        only_small_stem(settings)
+        width = settings.width
         self.stem = WSConv2d(in_channels, width, 3, stride=2)
         blocks: list[nn.Module] = []
         before, variance = width, 1.0
@@ -44,7 +47,7 @@ class WSNet(nn.Module):
             (width, 1),
             (2 * width, 2),
             (2 * width, 1),
-            (4 * width, 2),
+            (4 * width, 1 if settings.fine_map else 2),
             (4 * width, 1),
         ]:
             blocks.append(Block(before, after, stride, scale=GAMMA / math.sqrt(variance)))
@@ -52,13 +55,11 @@ class WSNet(nn.Module):
             variance = (variance if before == after else 1.0) + ALPHA**2
             before = after
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(before, num_classes)
+        self.out_channels = before
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to logits (B, K)."""
-        features = F.relu(self.blocks(self.stem(images)))  # (B, 4 width, H/8, W/8)
-        logits: Tensor = self.head(features.mean(dim=(2, 3)))
-        return logits
+        """(B, C, H, W) to (B, 4 width, H/8, W/8), or H/4, W/4 for a fine map."""
+        return F.relu(self.blocks(self.stem(images)))
 
 
 class WSConv2d(nn.Conv2d):

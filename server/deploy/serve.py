@@ -25,7 +25,7 @@ from common.config import Experiment, Settings, TaskSettings
 from common.data.labels import is_multi_label
 from common.errors import IncompleteRunError, SettingsError
 from common.journal import Follower, Journal, append_line
-from common.models import MODELS
+from common.models import build_model
 from common.processes import Children, only_one, terminated_like_ctrl_c
 from common.schema import narrow, to_plain
 from common.start import Run
@@ -92,11 +92,12 @@ def shared_experiment(settings: Settings) -> Experiment:
     Raises:
         SettingsError: where there is no such model or strategy.
     """
-    MODELS.get(settings.model.name)
     STRATEGIES.get(settings.strategy.name)
     data = settings.data
     task = narrow(TaskSettings, data, multi_label=is_multi_label(data, data))
-    return settings.shared(task)
+    experiment = settings.shared(task)
+    build_model(experiment)
+    return experiment
 
 
 def _serve(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from opacus import GradSampleModule
+from torch import Tensor
 
 from client.loss import loss_per_image
 from client.privacy.guard import refuse_leaking_modules
 from common.checks import parse_experiment
 from common.config import Experiment, ModelSettings
-from common.errors import SettingsError
-from common.models import MODELS, build_model
+from common.errors import ModelError, SettingsError
+from common.models import MODELS, build_model, evidence_map
 from common.models.wsnet import ALPHA, GAMMA, Block, WSConv2d
 
 BASE = """
@@ -29,25 +31,30 @@ privacy: {unit: none}
 """
 
 
-def experiment(name: str, channels: int) -> Experiment:
+def experiment(name: str, channels: int, **model: Any) -> Experiment:
     base = parse_experiment(BASE)
     data = replace(base.data, channels=channels)
-    return replace(base, data=data, model=ModelSettings(name, width=8))
+    return replace(base, data=data, model=ModelSettings(name, **{"width": 8} | model))
+
+
+def drawn_images(count: int, channels: int = 1, size: int = 16) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(count, channels, size, size, generator=generator)
 
 
 @pytest.mark.parametrize("name", MODELS.names())
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "head", "multi_label"), [(1, "linear", False), (3, "evidence", True)]
+)
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 def test_per_sample_gradients_equal_a_micro_batch_loop(
-    name: str, channels: int, multi_label: bool
+    name: str, channels: int, head: str, multi_label: bool
 ) -> None:
-    model = build_model(experiment(name, channels), seed=0)
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randn(4, channels, 32, 32, generator=generator)
-    labels = torch.eye(3)[[0, 1, 2, 1]]
+    model = build_model(experiment(name, channels, head=head), seed=0)
+    images = drawn_images(3, channels)
+    labels = torch.eye(3)
     slow = []
-    for i in range(4):
+    for i in range(3):
         model.zero_grad()
         loss_per_image(model(images[i : i + 1]), labels[i : i + 1], multi_label).sum().backward()
         slow.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
@@ -58,6 +65,33 @@ def test_per_sample_gradients_equal_a_micro_batch_loop(
         expected = torch.stack([gradients[k] for gradients in slow])
         assert expected.abs().max() > 0
         torch.testing.assert_close(parameter.grad_sample, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_a_logit_is_the_mean_of_its_evidence_and_the_map_is_finer(name: str) -> None:
+    images = drawn_images(2)
+    model = build_model(experiment(name, 1, head="evidence")).eval()
+    maps = evidence_map(model, images)
+    torch.testing.assert_close(maps.mean(dim=(2, 3)), model(images), atol=1e-6, rtol=0)
+    linear = build_model(experiment(name, 1))
+    assert maps.shape[2] == 2 * linear.backbone(images).shape[2]
+    with pytest.raises(ModelError, match=r"model\.head=evidence"):
+        evidence_map(linear, images)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "mobilenet", "resnet18"])
+def test_the_stem_for_imagenet_halves_the_image_as_the_papers_do(name: str) -> None:
+    model = build_model(experiment(name, 3, stem="imagenet"))
+    assert model.backbone(drawn_images(2, 3, 64)).shape[2:] == (2, 2)
+    small = experiment(name, 3, stem="imagenet").to_yaml().replace("size: 32", "size: 28")
+    with pytest.raises(SettingsError, match="32 or more"):
+        parse_experiment(small)
+
+
+@pytest.mark.parametrize("name", ["cnn", "wsnet"])
+def test_a_stem_that_a_model_does_not_have_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="has only the stem for small images"):
+        build_model(experiment(name, 1, stem="imagenet"))
 
 
 @pytest.mark.parametrize("name", MODELS.names())
