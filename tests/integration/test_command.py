@@ -71,6 +71,14 @@ def test_a_wheel_holds_everything_and_runs_beside_a_foreign_common(tmp_path: Pat
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     install = [*pip, "install", "--no-deps", "--target", str(site), str(source)]
     subprocess.run(install, check=True, capture_output=True)
+    listed = subprocess.run(
+        ["git", "-C", str(source), "ls-files", "client", "common", "server", "simulations", "conf"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    assert "common/data/basic_profile.txt" in listed
+    assert [file for file in listed if not (site / file).is_file()] == []
     foreign = tmp_path / "work" / "common"
     foreign.mkdir(parents=True)
     (foreign / "__init__.py").write_text("raise RuntimeError('foreign')")
