@@ -52,9 +52,7 @@ class Guess:
 
 def guess_layout(folder: Path) -> Guess | None:
     """The layout of a folder; ``None`` where nothing fits."""
-    return (
-        _medmnist(folder) or _table(folder) or _folder_a_class(folder) or _headers(folder) or None
-    )
+    return _medmnist(folder) or _table(folder) or _folder_a_class(folder) or _headers(folder)
 
 
 def _medmnist(folder: Path) -> Guess | None:

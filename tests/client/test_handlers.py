@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from client.plan import planned_charge
 from client.privacy.optimizer import PatientOptimizer
 from client.site import Site
 from common.config import Experiment
+from common.data.layouts import read_manifest
+from common.data.manifest import Manifest
 from common.errors import PolicyError, PrivacyError
 from common.messages import (
     Answer,
@@ -288,6 +291,21 @@ def test_unreadable_images_are_found_before_the_first_round(
         other.write_bytes(b"no image")
     content = send("query", Request("run", 0, experiment).pack(), site)
     assert content.config_records["config"] == {"refusal": "data"}
+
+
+def test_a_site_that_describes_itself_reads_its_table_once(
+    site: Site, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    def counted(*words: Any) -> Manifest:
+        read.append(words)
+        return read_manifest(*words)
+
+    monkeypatch.setattr("client.site.read_manifest", counted)
+    content = send("query", Request("run", 0, experiment).pack(), site)
+    assert Description.unpack(content).evaluate_only == ""
+    assert len(read) == 1
 
 
 def test_the_same_request_gets_the_same_bytes_and_costs_nothing(

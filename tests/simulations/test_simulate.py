@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -14,28 +13,7 @@ import fedrounds
 from common.checkpoint import read_tensors
 from common.compose import load_settings
 from common.start import new_run
-from tests.conftest import FAST
-
-BASE = [*FAST, "engine.workers=1", "privacy.public_patients=42"]
-
-
-@pytest.fixture
-def simulate(hospitals: Path, tmp_path: Path) -> Callable[..., tuple[int, Path]]:
-    """Run the command over the small hospitals; returns exit code and output folder."""
-
-    def run(*words: str, name: str = "run") -> tuple[int, Path]:
-        output = tmp_path / name
-        given = {w.split("=", 1)[0] for w in words}
-        base = [*BASE, f"data.root={hospitals}", f"output_dir={output}"]
-        kept = [w for w in base if w.split("=", 1)[0] not in given]
-        return fedrounds.main(["simulate", *kept, *words]), output
-
-    return run
-
-
-def result_of(output: Path) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((output / "result.json").read_text())
-    return result
+from tests.simulations.conftest import result_of
 
 
 def test_a_private_run_writes_everything_and_prints_its_promise_first(
@@ -170,126 +148,6 @@ def test_settings_are_kept_resolved(simulate: Callable[..., tuple[int, Path]]) -
     assert "${" not in (output / "config.yaml").read_text()
 
 
-def failing(capsys: pytest.CaptureFixture[str], run: Callable[[], tuple[int, Path]]) -> str:
-    """The error text of a run that must exit 2 and leave nothing behind."""
-    code, output = run()
-    assert code == 2
-    assert not output.exists()
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert "Traceback" not in error
-    return error
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["privacy.epsilonn=3"], "did you mean 'epsilon'"),
-        (["data.root=/nowhere"], "/nowhere"),
-        (["data.table=other.csv"], "other.csv"),
-        (["data.label_column=finding"], "did you mean 'findings'"),
-        (["data.classes=[nodule,mass]"], "'infiltrate'"),
-        (["privacy.public_patients={northfield: 10}"], "southgate"),
-        (["model=vgg"], "resnet18"),
-        (["model.name=resnet"], "did you mean 'resnet18'"),
-        (["strategy.name=fedav"], "did you mean 'fedavg'"),
-        (["privacy.delta=0.01"], "at most 1 / (10 × patients)"),
-        (["privacy.public_patients=3"], "batch_size=16"),
-        (["privacy.noise_multiplier=0.3"], "costs ε="),
-        (["seed=-1", "model.width=0"], "model.width"),
-    ],
-)
-def test_bad_input_is_named_and_nothing_is_written(
-    words: list[str],
-    message: str,
-    simulate: Callable[..., tuple[int, Path]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert message in failing(capsys, lambda: simulate(*words))
-
-
-def rewrite_table(
-    hospitals: Path, tmp_path: Path, change: Callable[[list[str]], list[str]]
-) -> Path:
-    """A copy of the hospitals whose tables are changed, images linked."""
-    root = tmp_path / "changed"
-    for site in sorted(hospitals.iterdir()):
-        (root / site.name).mkdir(parents=True)
-        (root / site.name / "images").symlink_to(site / "images")
-        rows = (site / "metadata.csv").read_text().splitlines()
-        (root / site.name / "metadata.csv").write_text(
-            "\n".join([rows[0], *change(rows[1:])]) + "\n"
-        )
-    return root
-
-
-def test_one_class_only_in_the_whole_pool(
-    hospitals: Path,
-    tmp_path: Path,
-    simulate: Callable[..., tuple[int, Path]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    root = rewrite_table(hospitals, tmp_path, lambda rows: [r for r in rows if "No Finding" in r])
-    words = [f"data.root={root}", "data.label_separator=null", "data.negative_label=null"]
-    text = failing(capsys, lambda: simulate(*words, "data.classes=['No Finding',nodule]"))
-    assert "at least two classes" in text
-
-
-def test_no_rows_left(
-    hospitals: Path,
-    tmp_path: Path,
-    simulate: Callable[..., tuple[int, Path]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    root = rewrite_table(hospitals, tmp_path, lambda _: [])
-    assert "no rows" in failing(capsys, lambda: simulate(f"data.root={root}"))
-
-
-def test_no_test_patient_in_the_whole_pool(
-    simulate: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = failing(capsys, lambda: simulate("data.test_fraction=1e-9"))
-    assert "test part" in text
-
-
-def test_one_class_at_one_site_is_a_warning_and_null(
-    hospitals: Path,
-    tmp_path: Path,
-    simulate: Callable[..., tuple[int, Path]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def at_southgate(rows: list[str]) -> list[str]:
-        return [r for r in rows if "/SO" not in r or "No Finding" in r]
-
-    root = rewrite_table(hospitals, tmp_path, at_southgate)
-    code, output = simulate(f"data.root={root}", "rounds=1", "privacy=none")
-    assert code == 0
-    assert "warning: southgate: only one class" in capsys.readouterr().out
-    metrics = {s["name"]: s["metrics"] for s in result_of(output)["sites"]}
-    assert metrics["southgate"]["auroc_macro"]["value"] is None
-    assert metrics["northfield"]["auroc_macro"]["value"] is not None
-
-
-def test_a_folder_that_holds_a_run_is_refused_and_kept(
-    simulate: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, output = simulate("privacy=none", "rounds=1")
-    before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
-    capsys.readouterr()
-    code, _ = simulate("privacy=none", "rounds=1")
-    assert code == 2
-    assert "holds a run already" in capsys.readouterr().err
-    assert before == {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
-
-
-def test_a_finished_run_is_not_resumed(
-    simulate: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, output = simulate("privacy=none", "rounds=1")
-    assert fedrounds.main(["simulate", "--resume", str(output)]) == 2
-    assert "has ended" in capsys.readouterr().err
-
-
 def test_a_run_that_goes_on_elsewhere_keeps_its_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,17 +156,6 @@ def test_a_run_that_goes_on_elsewhere_keeps_its_ledger(
     assert run.settings.ledger_dir == str(tmp_path / "ledgers")
     assert run.settings.data.root == str(tmp_path / "images")
     assert run.output_dir == tmp_path / "run"
-
-
-def test_a_folder_that_cannot_be_made_is_an_error_and_no_traceback(
-    simulate: Callable[..., tuple[int, Path]],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (tmp_path / "file").write_text("")
-    code, _ = simulate("privacy=none", f"output_dir={tmp_path / 'file' / 'run'}")
-    assert code == 2
-    assert "file" in capsys.readouterr().err
 
 
 def test_a_site_column_makes_sites(
@@ -336,15 +183,6 @@ def test_derived_classes_and_counts_are_marked(simulate: Callable[..., tuple[int
     assert result["model"]["classes"] == ["infiltrate", "nodule"]
     assert result["simulation"]["classes_derived"] is True
     assert result["simulation"]["public_patients_derived"] is True
-
-
-def test_help_and_unknown_words(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["--help"], ["simulate", "--help"], ["report", "--help"]):
-        assert fedrounds.main(words) == 0
-        assert capsys.readouterr().out.startswith("usage: ")
-    assert fedrounds.main(["simulte"]) == 2
-    assert "did you mean 'simulate'" in capsys.readouterr().err
-    assert fedrounds.main([]) == 2
 
 
 def test_the_report_is_made_anew(simulate: Callable[..., tuple[int, Path]]) -> None:

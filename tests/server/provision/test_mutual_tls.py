@@ -36,7 +36,7 @@ from server.provision.overview import overview
 from server.provision.renew import renew
 from server.provision.settings import AddSettings, ProvisionSettings
 from tests.server.provision.conftest import NOW
-from tests.server.provision.test_proxy import FLEET, MEGABYTE, SuperLink, needs_nginx, nginx
+from tests.server.provision.proxied import FLEET, MEGABYTE, SuperLink, needs_nginx, nginx
 
 Make = Callable[..., Consortium]
 
