@@ -13,7 +13,8 @@ Nothing is kept in memory between messages: a deployed Flower client is a new pr
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from client.answers import store_answer, stored_answer
 from client.charging import charge_round, price_run, state_privacy, state_release
 from client.cohort import Cohort
 from client.disclosure import EXACT, LEDGER, log_error, log_release
+from client.drift import Drift
 from client.evaluation import evaluate, released_names
 from client.packed import packing_mod
 from client.privacy.guard import refuse_leaking_modules
@@ -34,6 +36,7 @@ from client.release import noised_release
 from client.site import Site
 from client.site_images import SiteImages
 from client.training import train_plain
+from common.config import Experiment
 from common.errors import FedroundsError, PolicyError, SettingsError
 from common.messages import (
     Description,
@@ -45,11 +48,13 @@ from common.messages import (
     pack_refusal,
 )
 from common.models import build_model
-from common.parameters import arrays_of, load_arrays
+from common.parameters import Arrays, arrays_of, load_arrays
 
 log = logging.getLogger("fedrounds.client")
 
 Handler = Callable[[RecordDict, Site], RecordDict]
+Trainings = Sequence[tuple[nn.Module, Drift]]
+"""What is trained in one round, one after the other."""
 
 SITE_KEY = "site"
 """Key of the node's own configuration that names the site's folder."""
@@ -90,31 +95,68 @@ def handle_train(content: RecordDict, site: Site) -> RecordDict:
     """Train on the site's own images for one round."""
     request = TrainRequest.unpack(content)  # 2
     site.check(request.experiment)
-    model = _model(request)
-    if request.experiment.privacy.enabled:
-        return stored_answer(site, request) or _train_private(request, model, site)
-    cohort = Cohort.load(site, request.experiment, "train")
-    train_plain(model, cohort, request.experiment, site.name, request.server_round)  # 4
-    log_release(site.folder, request, ["model update", "number of training images"], EXACT)  # 5
-    weight = float(len(cohort.rows))
-    return TrainAnswer(
-        site.name, request.run_id, request.server_round, arrays_of(model), weight
-    ).pack()
+    experiment, trainings = request.experiment, _trainings(request)
+    if experiment.privacy.enabled:
+        return stored_answer(site, request) or _train_private(request, trainings, site)
+    cohort = Cohort.load(site, experiment, "train")
+    for model, drift in trainings:
+        train_plain(model, cohort, experiment, site.name, request.server_round, drift)  # 4
+    log_release(site.folder, request, [*_updates(trainings), "number of training images"], EXACT)
+    return _trained(request, trainings, site, float(len(cohort.rows))).pack()  # 5
 
 
-def _train_private(request: TrainRequest, model: nn.Module, site: Site) -> RecordDict:
+def _train_private(request: TrainRequest, trainings: Trainings, site: Site) -> RecordDict:
     experiment, public = request.experiment, float(site.public_patients())
-    refuse_leaking_modules(model, experiment.data.channels, experiment.data.image_size)
+    for model, _ in trainings:
+        refuse_leaking_modules(model, experiment.data.channels, experiment.data.image_size)
     cohort = Cohort.load(site, experiment, "train")
     charge, chain = charge_round(site, request)  # 3
     denominator = charge.sample_rate * public
-    train_private(model, cohort, experiment, charge, denominator, request.server_round)  # 4
-    answer = TrainAnswer(
-        site.name, request.run_id, request.server_round, arrays_of(model), public, chain
-    ).pack()
-    log_release(site.folder, request, ["model update", "public count of patients"], LEDGER)
+    each = replace(charge, steps=charge.steps // len(trainings))
+    for model, drift in trainings:
+        train_private(
+            model, cohort, experiment, each, denominator, request.server_round, drift
+        )  # 4
+    answer = _trained(request, trainings, site, public, chain).pack()
+    log_release(site.folder, request, [*_updates(trainings), "public count of patients"], LEDGER)
     store_answer(site, request, answer)  # 5
     return answer
+
+
+def _trainings(request: TrainRequest) -> Trainings:
+    """The model that is shared, and the site's own where there is one: each with its drift.
+
+    Each starts from what was sent, and is held to the shared model as it was sent.
+    """
+    strategy, sent = request.experiment.strategy, request.arrays
+    proximal = 0.0 if strategy.trains_personal else strategy.proximal
+    shared = _model(request.experiment, sent), Drift.of(proximal, sent, request.correction)
+    if request.personal is None:
+        return [shared]
+    return [
+        shared,
+        (_model(request.experiment, request.personal), Drift.of(strategy.proximal, sent)),
+    ]
+
+
+def _trained(
+    request: TrainRequest, trainings: Trainings, site: Site, weight: float, chain: bytes = b""
+) -> TrainAnswer:
+    shared, *personal = (arrays_of(model) for model, _ in trainings)
+    return TrainAnswer(
+        site.name,
+        request.run_id,
+        request.server_round,
+        shared,
+        weight,
+        chain,
+        personal[0] if personal else None,
+    )
+
+
+def _updates(trainings: Trainings) -> list[str]:
+    """What leaves, by name."""
+    return ["model update", "personal model"][: len(trainings)]
 
 
 def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
@@ -122,7 +164,7 @@ def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
     request = EvaluateRequest.unpack(content)
     experiment, policy = request.experiment, site.settings.policy
     site.check_task(experiment)
-    model = _model(request)
+    model = _model(experiment, request.arrays)
     counts = histograms = None
     if policy.release_metrics == "exact":
         cohort = Cohort.load(site, experiment, request.part)
@@ -157,11 +199,11 @@ def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
     return answer
 
 
-def _model(request: TrainRequest) -> nn.Module:
+def _model(experiment: Experiment, arrays: Arrays) -> nn.Module:
     """The site's own model with the server's arrays in it."""
-    torch.set_num_threads(request.experiment.threads)
-    model = build_model(request.experiment)
-    load_arrays(model, request.arrays)
+    torch.set_num_threads(experiment.threads)
+    model = build_model(experiment)
+    load_arrays(model, arrays)
     return model
 
 

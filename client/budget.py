@@ -100,7 +100,7 @@ def left_of_cap(entries: Sequence[Entry], policy: Policy) -> float | None:
 
 
 def admit(
-    entries: Sequence[Entry], run_id: str, charge: Charge, local_steps: int, delta: float,
+    entries: Sequence[Entry], run_id: str, charge: Charge, round_steps: int, delta: float,
     policy: Policy, accountant: Accountant,
 ) -> Plan:  # fmt: skip
     """The plan that a run may reserve: as many of its whole rounds as the site's cap allows.
@@ -109,7 +109,7 @@ def admit(
         entries: what the ledger holds; none of it this run's.
         run_id: the run.
         charge: the whole plan, as asked.
-        local_steps: steps of a round.
+        round_steps: steps of a round.
         delta: the experiment's δ.
         policy: the site's; its ``epsilon_max`` at its ``delta`` is the cap.
         accountant: what the experiment asks for.
@@ -131,17 +131,17 @@ def admit(
     adaptive, before = is_adaptive(entries), [plan.charge for plan in plans]
 
     def within(rounds: int) -> bool:
-        planned = [*before, replace(charge, steps=rounds * local_steps)]
+        planned = [*before, replace(charge, steps=rounds * round_steps)]
         return within_cap(entries, planned, policy, accountant, adaptive)
 
-    rounds = charge.steps // local_steps
+    rounds = charge.steps // round_steps
     if not within(rounds):
         low = 0
         while rounds - low > 1:
             middle = (low + rounds) // 2
             low, rounds = (middle, rounds) if within(middle) else (low, middle)
         rounds = low
-    charge = replace(charge, steps=rounds * local_steps)
+    charge = replace(charge, steps=rounds * round_steps)
     priced = _price(entries, [*segments(entries), charge.segment], delta, accountant)
     return Plan(run_id, charge, delta, priced.accountant, adaptive)
 

@@ -57,7 +57,7 @@ def charge_round(site: Site, request: TrainRequest) -> tuple[Charge, bytes]:
     with site.ledger().transaction() as book:
         plan = _plan(site, book.entries, experiment, request.run_id)
         intent = next_intent(
-            book.entries, plan, request.server_round, request.digest, experiment.local_steps
+            book.entries, plan, request.server_round, request.digest, experiment.round_steps
         )
         if plan not in book.entries:
             book.append(plan)
@@ -148,7 +148,7 @@ def _plan(site: Site, entries: Sequence[Entry], experiment: Experiment, run_id: 
         experiment, site.public_patients(), unit, policy.min_noise_multiplier, held
     )
     delta = delta_of(experiment)
-    return admit(entries, run_id, whole, experiment.local_steps, delta, policy, asked.accountant)
+    return admit(entries, run_id, whole, experiment.round_steps, delta, policy, asked.accountant)
 
 
 def _check_again(entries: Sequence[Entry], plan: Plan, policy: Policy) -> None:

@@ -56,7 +56,8 @@ def planned_charge(
             f"strategy.batch_size={experiment.strategy.batch_size} is above the site's public "
             f"count of {public_patients}: lower it, or set privacy.sample_rate"
         )
-    steps, sigma = experiment.total_steps, target.noise_multiplier
+    steps = experiment.rounds * experiment.round_steps
+    sigma = target.noise_multiplier
     budgets = _budgets(experiment, held or Held(accountant=target.accountant))
     if sigma is None:
         sigma = max(b.noise_multiplier(q, steps) for b in budgets)

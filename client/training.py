@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,10 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from client.cohort import Cohort
+from client.drift import Drift
 from client.loss import build_loss
 from common.config import Experiment, StrategySettings
 from common.data.transforms import augment, normalise
 from common.errors import OneClassError
+from common.schedule import learning_rate
 
 
 def device() -> torch.device:
@@ -23,7 +24,12 @@ def device() -> torch.device:
 
 
 def train_plain(
-    model: nn.Module, cohort: Cohort, experiment: Experiment, site: str, server_round: int
+    model: nn.Module,
+    cohort: Cohort,
+    experiment: Experiment,
+    site: str,
+    server_round: int,
+    drift: Drift | None = None,
 ) -> None:
     """Train ``model`` in place for one round without privacy.
 
@@ -39,7 +45,7 @@ def train_plain(
     generator = seeded_generator(experiment.seed, site, server_round)
     loss = build_loss(experiment, cohort)
     model.to(target).train()
-    optimizer = build_optimizer(model, strategy)
+    optimizer = build_optimizer(model, strategy, drift)
     first = (server_round - 1) * experiment.local_steps
     batches = epoch_batches(
         cohort.rows, strategy.batch_size, first, experiment.local_steps, experiment.seed, site
@@ -88,22 +94,31 @@ def epoch_batches(
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, strategy: StrategySettings, step: int, total: int
 ) -> None:
-    """Cosine: ½(1 + cos(π step / total)) of the rate (Loshchilov and Hutter 2017, eq. 5)."""
-    factor = 1.0
-    if strategy.schedule == "cosine":
-        factor = 0.5 * (1.0 + math.cos(math.pi * min(step, total) / total))
+    """Give ``optimizer`` the rate of this step."""
     for group in optimizer.param_groups:
-        group["lr"] = strategy.learning_rate * factor
+        group["lr"] = learning_rate(strategy, step, total)
 
 
-def build_optimizer(model: nn.Module, strategy: StrategySettings) -> torch.optim.Optimizer:
-    """A fresh optimiser: its state never outlives a round, nor passes from plain to private."""
+def build_optimizer(
+    model: nn.Module, strategy: StrategySettings, drift: Drift | None = None
+) -> torch.optim.Optimizer:
+    """A fresh optimiser: its state never outlives a round, nor passes from plain to private.
+
+    Args:
+        model: whose parameters it steps.
+        strategy: its settings.
+        drift: added to the gradient that each step is taken with.
+    """
     rate, decay = strategy.learning_rate, strategy.weight_decay
+    optimizer: torch.optim.Optimizer
     if strategy.optimizer == "sgd":
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             model.parameters(), rate, momentum=strategy.momentum, weight_decay=decay
         )
-    return torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
+    else:
+        optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
+    (drift or Drift()).attach(optimizer, model)
+    return optimizer
 
 
 def prepare(

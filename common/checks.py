@@ -15,12 +15,12 @@ from common.config import (
     PrivacyTarget,
     Settings,
     SourceSettings,
-    StrategySettings,
     TaskSettings,
 )
 from common.data.records import path_regex, pattern_columns
 from common.errors import SettingsError
 from common.schema import build
+from common.strategy_checks import check_strategy
 
 
 def parse_experiment(text: str) -> Experiment:
@@ -69,7 +69,7 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
     problems += (
         check_task(settings.data)
         + check_privacy(settings.privacy)
-        + check_strategy(settings.strategy)
+        + check_strategy(settings.strategy, settings.privacy)
         + check_loss(settings)
     )
     return problems
@@ -101,7 +101,8 @@ def check_experiment(experiment: Experiment) -> list[str]:
     if experiment.data.classes is None:
         problems.append("data.classes: the shared experiment needs its list of classes")
     problems += check_task(experiment.data)
-    problems += check_privacy(experiment.privacy) + check_strategy(experiment.strategy)
+    problems += check_privacy(experiment.privacy)
+    problems += check_strategy(experiment.strategy, experiment.privacy)
     return problems + check_loss(experiment)
 
 
@@ -210,17 +211,6 @@ def check_pool(pool: PoolSettings) -> list[str]:
         problems.append(f"partition.alpha: expected above 0, got {pool.alpha}")
     if pool.seed is not None and pool.seed < 0:
         problems.append(f"partition.seed: expected at least 0, got {pool.seed}")
-    return problems
-
-
-def check_strategy(strategy: StrategySettings) -> list[str]:
-    problems = check_positive({"strategy.batch_size": strategy.batch_size})
-    if strategy.learning_rate <= 0:
-        problems.append(f"strategy.learning_rate: expected above 0, got {strategy.learning_rate}")
-    if strategy.weight_decay < 0:
-        problems.append(f"strategy.weight_decay: expected at least 0, got {strategy.weight_decay}")
-    if not 0 <= strategy.momentum < 1:
-        problems.append(f"strategy.momentum: expected in [0, 1), got {strategy.momentum}")
     return problems
 
 

@@ -157,6 +157,28 @@ class StrategySettings:
     weight_decay: float = 0.01
     batch_size: int = 64
     """Images a step; under privacy the expected number of patients a step."""
+    proximal: float = 0.0
+    """How strongly a model is held to the shared one: FedProx's μ, Ditto's λ."""
+    server_learning_rate: float = 1.0
+    """η of FedAvgM, FedAdam and FedYogi."""
+    server_momentum: float = 0.9
+    """β of FedAvgM, β₁ of FedAdam and FedYogi."""
+    second_momentum: float = 0.99
+    """β₂ of FedAdam and FedYogi."""
+    adaptivity: float = 1e-3
+    """τ of FedAdam and FedYogi: the smaller, the more alike every weight's step."""
+    byzantine: int = 1
+    """f: as many sites may answer anything, and a robust strategy still bounds what they do."""
+
+    @property
+    def trains_personal(self) -> bool:
+        """Whether a site trains a second model in each round, its own."""
+        return self.name == "ditto"
+
+    @property
+    def sends_correction(self) -> bool:
+        """Whether a site is sent what to add to its gradients."""
+        return self.name == "scaffold"
 
 
 @dataclass(frozen=True)
@@ -289,7 +311,13 @@ class Experiment:
 
     @property
     def total_steps(self) -> int:
+        """Steps of one model over the run."""
         return self.rounds * self.local_steps
+
+    @property
+    def round_steps(self) -> int:
+        """Steps that a site takes in a round, over all the models that it trains: the price."""
+        return self.local_steps * (2 if self.strategy.trains_personal else 1)
 
     def to_yaml(self) -> str:
         """The one string that is the whole experiment."""
@@ -309,7 +337,7 @@ class Settings:
     """Sets initialisation, batches without privacy, and partition; never noise or sampling."""
     rounds: int = 10
     local_steps: int = 10
-    """Optimiser steps a site takes in a round."""
+    """Optimiser steps a site takes in a round with each model that it trains."""
     threads: int = 1
     """CPU threads a site computes with; results are bit-equal only for equal threads."""
     evaluate_every: int = 1

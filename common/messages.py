@@ -69,8 +69,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class TrainRequest(Request):
-    """The model to train from."""
+class ModelRequest(Request):
+    """What comes with a model."""
 
     arrays: Arrays
 
@@ -80,13 +80,43 @@ class TrainRequest(Request):
         return content
 
     @staticmethod
-    def unpack(content: RecordDict) -> TrainRequest:
+    def unpack(content: RecordDict) -> ModelRequest:
         head = Request.unpack(content)
-        return TrainRequest(head.run_id, head.server_round, head.experiment, _arrays(content))
+        return ModelRequest(head.run_id, head.server_round, head.experiment, _arrays(content))
 
 
 @dataclass(frozen=True)
-class EvaluateRequest(TrainRequest):
+class TrainRequest(ModelRequest):
+    """The model to train from."""
+
+    correction: Arrays | None = None
+    """What SCAFFOLD adds to each step's gradient: an array for each of the model's."""
+    personal: Arrays | None = None
+    """Ditto's second model, the site's own, to be trained as well."""
+
+    def pack(self) -> RecordDict:
+        content = super().pack()
+        _pack_optional(content, "correction", self.correction)
+        _pack_optional(content, "personal", self.personal)
+        return content
+
+    @staticmethod
+    def unpack(content: RecordDict) -> TrainRequest:
+        """Read a request to train; which arrays it has follows from the experiment's strategy.
+
+        So a server that sends a second model is not trained one that no plan has priced.
+        """
+        head = ModelRequest.unpack(content)
+        strategy = head.experiment.strategy
+        correction = _arrays(content, "correction") if strategy.sends_correction else None
+        personal = _arrays(content, "personal") if strategy.trains_personal else None
+        return TrainRequest(
+            head.run_id, head.server_round, head.experiment, head.arrays, correction, personal
+        )
+
+
+@dataclass(frozen=True)
+class EvaluateRequest(ModelRequest):
     """The model to score, and the part of the site's patients to score it on."""
 
     part: Part
@@ -98,7 +128,7 @@ class EvaluateRequest(TrainRequest):
 
     @staticmethod
     def unpack(content: RecordDict) -> EvaluateRequest:
-        head = TrainRequest.unpack(content)
+        head = ModelRequest.unpack(content)
         part = _text(_config(content), "part")
         if part not in ("validation", "test"):  # scores of training patients never leave
             raise MessageError(f"part: expected validation or test, got '{part}'")
@@ -179,16 +209,20 @@ class TrainAnswer(Answer):
     """Flower's name for the aggregation weight: a public constant under privacy."""
     chain: bytes = b""
     """As it was when this round was charged; the answer may be sent again later."""
+    personal: Arrays | None = None
+    """The site's own model, where the request brought one."""
 
     def pack(self) -> RecordDict:
         content = super().pack()
         content["arrays"] = to_record(self.arrays)
+        _pack_optional(content, "personal", self.personal)
         content["metrics"] = MetricRecord({"num-examples": float(self.num_examples)})
         pack_ledger(content, None, self.chain)
         return content
 
     @staticmethod
-    def unpack(content: RecordDict) -> TrainAnswer:
+    def unpack(content: RecordDict, personal: bool = False) -> TrainAnswer:
+        """Read an answer, with a ``personal`` model where one was asked for."""
         head = Answer.unpack(content)
         metrics = content.metric_records.get("metrics")
         weight = metrics.get("num-examples") if metrics is not None else None
@@ -201,7 +235,15 @@ class TrainAnswer(Answer):
                 f"num-examples: expected above 0, at most {MAX_WEIGHT}, got {weight}"
             )
         arrays, (_, chain) = _arrays(content), unpack_ledger(content)
-        return TrainAnswer(head.site, head.run_id, head.server_round, arrays, float(weight), chain)
+        return TrainAnswer(
+            head.site,
+            head.run_id,
+            head.server_round,
+            arrays,
+            float(weight),
+            chain,
+            _arrays(content, "personal") if personal else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -283,10 +325,15 @@ def _whole(config: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _arrays(content: RecordDict) -> Arrays:
-    if "arrays" not in content.array_records:
-        raise MessageError("expected a record 'arrays', and there is none")
-    return {k: _float32(k, v) for k, v in _read(content.array_records["arrays"]).items()}
+def _arrays(content: RecordDict, record: str = "arrays") -> Arrays:
+    if record not in content.array_records:
+        raise MessageError(f"expected a record '{record}', and there is none")
+    return {k: _float32(k, v) for k, v in _read(content.array_records[record]).items()}
+
+
+def _pack_optional(content: RecordDict, record: str, arrays: Arrays | None) -> None:
+    if arrays is not None:
+        content[record] = to_record(arrays)
 
 
 def _read(record: ArrayRecord) -> dict[str, NDArray[Any]]:

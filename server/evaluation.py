@@ -1,7 +1,7 @@
 """Have the sites score models, and pool the counts that they answer with.
 
 Every round (or every ``evaluate_every``): each site's validation part, a line for ``rounds.jsonl``.
-Once, at the end: every model on every site's test patients.
+Once, at the end: the sites' test patients. Which model a site scores is the strategy's to say.
 """
 
 from __future__ import annotations
@@ -53,13 +53,20 @@ def validation_line(
     number: int,
     witness: Witness,
 ) -> dict[str, Any]:
-    """Figures on the validation part: pooled over the sites, and each site's own macro AUROC."""
-    own = {site: models[strategy.model_for(site)] for site in exchange.nodes}
-    replies = _evaluate(exchange, job, own, number, "validation", witness)
-    counts = {site: a.counts for site, a in replies.answers.items() if a.counts is not None}
-    by_site = {site: _summary(c, job) for site, c in counts.items()}
-    pooled = _summary(pool(counts, job), job) if counts else None
-    return {"pooled": pooled, "sites": by_site}
+    """Figures on the validation part: pooled over the sites, and each site's own.
+
+    Where a strategy has several sets of figures, the others stand by name beside the first one's.
+    """
+    lines: list[dict[str, Any]] = []
+    scorings = strategy.validated(list(exchange.nodes))
+    for scored in scorings.values():
+        own = {site: models[model] for site, model in scored.items()}
+        replies = _evaluate(exchange, job, own, number, "validation", witness)
+        counts = {site: a.counts for site, a in replies.answers.items() if a.counts is not None}
+        by_site = {site: _summary(c, job) for site, c in counts.items()}
+        pooled = _summary(pool(counts, job), job) if counts else None
+        lines.append({"pooled": pooled, "sites": by_site})
+    return {**lines[0], **dict(zip(list(scorings)[1:], lines[1:], strict=True))}
 
 
 def _summary(counts: Counts, job: Job) -> dict[str, float | None]:
@@ -89,13 +96,13 @@ class FinalEvaluation:
 
 
 def final_evaluation(
-    exchange: Exchange, job: Job, state: RunState, witness: Witness
+    exchange: Exchange, job: Job, strategy: Strategy, state: RunState, witness: Witness
 ) -> FinalEvaluation:
-    """Every model on every site's test patients, once, after the last round."""
-    final = FinalEvaluation()
-    for name, arrays in state.models.items():
-        everywhere = dict.fromkeys(exchange.nodes, arrays)
-        replies = _evaluate(exchange, job, everywhere, state.server_round, "test", witness)
+    """What the strategy has scored on the sites' test patients, once, after the last round."""
+    final, models = FinalEvaluation(), state.learnt.models
+    for name, scored in strategy.tested(list(exchange.nodes)).items():
+        own = {site: models[model] for site, model in scored.items()}
+        replies = _evaluate(exchange, job, own, state.server_round, "test", witness)
         for site, answer in replies.answers.items():
             if answer.counts is not None:
                 final.counts.setdefault(name, {})[site] = answer.counts

@@ -74,7 +74,8 @@ class Outcome:
     Attributes:
         descriptions: each site's own, by name.
         models: the final models by name.
-        test_counts: model name to site name to counts on the site's test patients.
+        test_counts: name of a set of figures (``Strategy.tested``) to site name to counts on the
+            site's test patients.
         test_histograms: the same of the sites that release noised ones.
         statements: what each site's ledger says; empty without privacy.
         releases: what noised counts have cost the test patients of a site.

@@ -18,6 +18,7 @@ from common.parameters import count_parameters
 from common.schema import to_plain
 from server.evaluation import pool
 from server.job import Job, Outcome
+from server.strategies import PERSONAL, SHARED, build_strategy
 
 SCHEMA = 1
 NOTHING_RELEASED: dict[str, Any] = {"metrics": None, "released": "none"}
@@ -36,8 +37,10 @@ def build_result(
     """
     experiment = job.experiment
     first = next(iter(outcome.models.values()))
-    by_model = {name: _model_metrics(job, outcome, name) for name in outcome.models}
-    shared = next(iter(by_model.values())) if len(by_model) == 1 else None
+    names = build_strategy(experiment).tested(list(outcome.descriptions))
+    found = {name: _metrics(job, outcome, name) for name in names}
+    personal = found.get(PERSONAL)
+    main = found.get(SHARED, personal)
     return {
         "schema": SCHEMA,
         "run_id": job.run_id,
@@ -59,13 +62,15 @@ def build_result(
                 "test_privacy": to_plain(outcome.releases[site])
                 if site in outcome.releases
                 else None,
-                **(shared or by_model[site])["sites"].get(site, NOTHING_RELEASED),
+                **(main or found[site])["sites"].get(site, NOTHING_RELEASED),
+                "personal": personal and personal["sites"].get(site, NOTHING_RELEASED),
             }
             for site in outcome.descriptions
         ],
-        "metrics": shared["pooled"] if shared else None,
-        "noised_metrics": shared["noised"] if shared else None,
-        "local_metrics": None if shared else {name: m["pooled"] for name, m in by_model.items()},
+        "metrics": main and main["pooled"],
+        "noised_metrics": main and main["noised"],
+        "personal_metrics": personal and personal["pooled"],
+        "local_metrics": None if main else {name: m["pooled"] for name, m in found.items()},
         "rounds": outcome.rounds_applied,
         "incomplete": list(outcome.incomplete),
         "bytes": {"down": outcome.bytes_down, "up": outcome.bytes_up},
@@ -73,9 +78,9 @@ def build_result(
 
 
 def write_model(job: Job, outcome: Outcome) -> None:
-    """Write ``model.safetensors`` and ``model.json`` (one pair a site where models are local)."""
+    """Write ``model.safetensors`` and ``model.json``, and a pair for each model of one site's."""
     for name, arrays in outcome.models.items():
-        stem = "model" if len(outcome.models) == 1 else f"model-{name}"
+        stem = "model" if name == SHARED else f"model-{name}"
         write_model_file(job.output_dir, stem, job.experiment, job.run_id, arrays)
 
 
@@ -108,14 +113,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def _model_metrics(job: Job, outcome: Outcome, model: str) -> dict[str, Any]:
-    """Pooled figures of one model, and each site's own with how it was released.
+def _metrics(job: Job, outcome: Outcome, name: str) -> dict[str, Any]:
+    """Pooled figures of one set, and each site's own with how it was released.
 
     Exact counts and noised histograms are never added: where a federation has both, ``pooled`` is
     over the sites with exact ones, and ``noised`` over the others.
     """
-    counts = outcome.test_counts.get(model, {})
-    histograms = outcome.test_histograms.get(model, {})
+    counts = outcome.test_counts.get(name, {})
+    histograms = outcome.test_histograms.get(name, {})
     classes = job.experiment.classes
     exact = figures(pool(counts, job), classes) if counts else None
     noised = None

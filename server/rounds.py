@@ -25,7 +25,7 @@ from server.evaluation import final_evaluation, validation_line
 from server.exchange import Exchange
 from server.job import Job, Outcome
 from server.state import RunState, commit
-from server.strategies import STRATEGIES, Strategy
+from server.strategies import Assignment, Strategy, build_strategy
 from server.witness import Witness, witnessed
 
 MAX_FAILED_ROUNDS = 3
@@ -39,17 +39,20 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     """Run (or resume) a whole job over ``grid``.
 
     Raises:
-        JoinError: where a site refuses to take part.
+        JoinError: where a site refuses to take part, or they are too few for the strategy.
+        SettingsError: where the strategy does not fit the experiment.
         IncompleteRunError: where the sites do not come, or several rounds in a row fail.
         CheckpointError: where a run to resume is damaged or another experiment's.
     """
     started = time.monotonic()
+    strategy = build_strategy(job.experiment)
+    strategy.check_sites(job.num_sites)
     exchange = Exchange(grid, job.deadline_seconds, job.registered)
     witness = Witness(job.witness or job.output_dir / "witness.json")
     descriptions = _meet(exchange, job, witness)
     job.progress.described(descriptions)
 
-    strategy = STRATEGIES.get(job.experiment.strategy.name)()
+    strategy.check_sites(sum(not d.evaluate_only for d in descriptions.values()))
     state = RunState.load(job) if job.resume else None
     if state is None:
         state = RunState.fresh(job, strategy, list(exchange.nodes))
@@ -69,10 +72,10 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
             )
     train_seconds = time.monotonic() - started
 
-    final = final_evaluation(exchange, job, state, witness)
+    final = final_evaluation(exchange, job, strategy, state, witness)
     return Outcome(
         descriptions=descriptions,
-        models=state.models,
+        models=state.learnt.models,
         test_counts=final.counts,
         test_histograms=final.histograms,
         statements=final.statements,
@@ -110,26 +113,27 @@ def _one_round(
     started = time.monotonic()
     number = state.server_round + 1
     requests = {  # 1
-        site: TrainRequest(
-            job.run_id, number, job.experiment, state.models[strategy.model_for(site)]
-        )
+        site: _train_request(job, number, strategy.configure_train(state.learnt, site))
         for site in exchange.nodes
         if site not in state.evaluate_only
     }
-    expected = next(iter(state.models.values()))
-    replies = exchange.ask("train", requests, partial(_train_answer, expected=expected))  # 6
+    expected = next(iter(state.learnt.models.values()))
+    personal = job.experiment.strategy.trains_personal
+    unpack = partial(_train_answer, expected=expected, personal=personal)
+    replies = exchange.ask("train", requests, unpack)  # 6
     replies = witnessed(replies, job, witness)
     declined = {s: why for s, why in replies.declined.items() if why in BY_ITS_OWN_RULES}
     state = _without(state, declined, number)
     training = len(requests) - len(declined)
-    quorum = job.quorum if job.quorum is not None else training // 2 + 1
+    quorum = max(job.quorum or training // 2 + 1, strategy.least_sites)
     applied = len(replies.answers) >= quorum
-    models = state.models
+    learnt = state.learnt
     if applied:
-        models = strategy.aggregate_train(models, list(replies.answers.values()))  # 7
+        learnt = strategy.aggregate_train(learnt, list(replies.answers.values()))  # 7
     line: dict[str, Any] = {
         "round": number,
         "applied": applied,
+        "quorum": quorum,
         "answered": list(replies.answers),
         "refused": dict(replies.refused),
         "dropped": exchange.take_dropped(),
@@ -137,12 +141,14 @@ def _one_round(
         "validation": None,
     }
     if applied and (number % job.evaluate_every == 0 or number == job.experiment.rounds):
-        line["validation"] = validation_line(exchange, job, strategy, models, number, witness)
+        line["validation"] = validation_line(
+            exchange, job, strategy, learnt.models, number, witness
+        )
     state = replace(
         state,
         server_round=number,
         rounds_applied=state.rounds_applied + applied,
-        models=models,
+        learnt=learnt,
         heard=tuple(sorted({*state.heard, *replies.answers})) if applied else state.heard,
     )
     line["bytes"] = {
@@ -159,10 +165,18 @@ def _without(state: RunState, declined: Mapping[str, str], number: int) -> RunSt
     return replace(state, evaluate_only={**news, **state.evaluate_only})
 
 
-def _train_answer(content: RecordDict, expected: Arrays) -> TrainAnswer:
-    answer = TrainAnswer.unpack(content)
+def _train_request(job: Job, number: int, sent: Assignment) -> TrainRequest:
+    return TrainRequest(
+        job.run_id, number, job.experiment, sent.arrays, sent.correction, sent.personal
+    )
+
+
+def _train_answer(content: RecordDict, expected: Arrays, personal: bool) -> TrainAnswer:
+    answer = TrainAnswer.unpack(content, personal)
     try:
         check_arrays(answer.arrays, expected)
+        if answer.personal is not None:
+            check_arrays(answer.personal, expected)
     except ModelError as error:
         raise MessageError(str(error)) from error
     return answer

@@ -13,7 +13,7 @@ from common.errors import CheckpointError
 from common.models import build_model
 from common.parameters import arrays_of
 from server.job import Job
-from server.strategies import Models, Strategy
+from server.strategies import Models, Strategy, StrategyState
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class RunState:
 
     server_round: int
     rounds_applied: int
-    models: Models
+    learnt: StrategyState
     heard: tuple[str, ...] = ()
     """Sites with an answer in an applied round."""
     evaluate_only: Mapping[str, tuple[int, str]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class RunState:
     @staticmethod
     def fresh(job: Job, strategy: Strategy, sites: list[str]) -> RunState:
         arrays = arrays_of(build_model(job.experiment, seed=job.experiment.seed))
-        return RunState(0, 0, strategy.initial_models(arrays, sites))
+        return RunState(0, 0, strategy.initial_state(arrays, sites))
 
     @staticmethod
     def load(job: Job) -> RunState | None:
@@ -47,17 +47,16 @@ class RunState:
             raise CheckpointError(
                 f"{job.output_dir}: its checkpoint is another run's or experiment's"
             )
-        models: Models = {}
-        for key, value in tensors.items():
-            model, name = key.split("/", 1)
-            models.setdefault(model, {})[name] = value
-        order = list(arrays_of(build_model(job.experiment)))
-        models = {name: {key: arrays[key] for key in order} for name, arrays in models.items()}
+        place = {name: n for n, name in enumerate(arrays_of(build_model(job.experiment)))}
+        kept: dict[str, Models] = {"models": {}, "memory": {}}
+        for key in sorted(tensors, key=lambda key: place.get(key.split("/", 2)[2], len(place))):
+            kind, owner, name = key.split("/", 2)
+            kept[kind].setdefault(owner, {})[name] = tensors[key]
         _forget_lines_after(job, facts["round"])
         return RunState(
             server_round=facts["round"],
             rounds_applied=facts["rounds_applied"],
-            models=models,
+            learnt=StrategyState(kept["models"], kept["memory"]),
             heard=tuple(facts["heard"]),
             evaluate_only={site: (n, why) for site, (n, why) in facts["evaluate_only"].items()},
             bytes_down=facts["bytes_down"],
@@ -69,9 +68,11 @@ def commit(job: Job, state: RunState, line: Mapping[str, Any]) -> None:
     """Write the round's line, then the checkpoint, whose JSON is the moment of commitment."""
     with (job.output_dir / "rounds.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line, allow_nan=False) + "\n")
+    learnt = state.learnt
     tensors = {
-        f"{model}/{name}": value
-        for model, arrays in state.models.items()
+        f"{kind}/{owner}/{name}": value
+        for kind, kept in (("models", learnt.models), ("memory", learnt.memory))
+        for owner, arrays in kept.items()
         for name, value in arrays.items()
     }
     facts = {

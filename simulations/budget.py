@@ -109,7 +109,7 @@ def _guarantee(sites: Sequence[SiteForecast]) -> str:
 
 def _table(settings: Settings, sites: Sequence[SiteForecast]) -> Table:
     marked = marked_rounds(settings.rounds)
-    steps = f"steps ({settings.local_steps} a round)"
+    steps = f"steps ({sites[0].steps_per_round} a round)"
     total, cap = f"ε after all {settings.rounds}", settings.privacy.epsilon_max
     ends = "no cap" if cap is None else f"passes ε = {cap:g}"
     table = Table(title=f"budget of {settings.experiment}: {settings.rounds} rounds")
@@ -138,7 +138,7 @@ def _facts(settings: Settings, sites: Sequence[SiteForecast], folder: Path) -> d
         "schema": 1,
         "experiment": settings.experiment,
         "rounds": settings.rounds,
-        "steps_per_round": settings.local_steps,
+        "steps_per_round": sites[0].steps_per_round,
         "epsilon_target": settings.privacy.epsilon,
         "epsilon_max": settings.privacy.epsilon_max,
         "delta": sites[0].delta,

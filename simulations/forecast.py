@@ -64,6 +64,10 @@ class SiteForecast:
     def last(self) -> Point:
         return self.points[-1]
 
+    @property
+    def steps_per_round(self) -> int:
+        return self.last.steps // self.last.server_round
+
     def at(self, server_round: int) -> Point:
         """The point of a round of :func:`marked_rounds`."""
         return next(p for p in self.points if p.server_round == server_round)
@@ -148,7 +152,7 @@ def _forecast(settings: Settings, name: str, count: int) -> SiteForecast:
     plan = planned_charge(experiment, count, unit)
 
     def after(server_round: int) -> Point:
-        steps = server_round * experiment.local_steps
+        steps = server_round * experiment.round_steps
         taken = Segment(plan.sample_rate, plan.noise_multiplier, steps)
         return Point(server_round, steps, epsilon([taken], delta, accountant))
 

@@ -28,7 +28,7 @@ from common.data.split import PARTS, Part
 from common.errors import DataError, OneClassError, SettingsError
 from common.models import build_model
 from common.schema import narrow, suggest, to_plain
-from server.strategies import STRATEGIES
+from server.strategies import build_strategy
 from simulations.division import Division
 from simulations.hospitals import write_hospitals
 
@@ -131,7 +131,7 @@ def prepare_cohorts(settings: Settings, workspace: Path) -> Cohorts:
     task = narrow(TaskSettings, data, classes=classes, multi_label=is_multi_label(source, data))
     experiment = settings.shared(task)
     build_model(experiment)
-    STRATEGIES.get(settings.strategy.name)
+    build_strategy(experiment)
     public = _public_counts(settings.privacy.public_patients, division)
     sites = tuple(
         _site(name, division, manifest, settings, public)

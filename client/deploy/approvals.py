@@ -25,7 +25,7 @@ class Approval:
     experiment_sha256: str
     model: str
     rounds: int
-    local_steps: int
+    round_steps: int
     epsilon_run: float | None
     """What the run would cost; ``None`` without differential privacy, or where nothing is left."""
     epsilon_life: float | None
@@ -41,7 +41,7 @@ class Approval:
     def words(self) -> str:
         """The run in one line, for whoever decides."""
         text = f"run {self.run_id[:12]} '{self.experiment}': {self.model}, {self.rounds} rounds of "
-        text += f"{self.local_steps} steps"
+        text += f"{self.round_steps} steps"
         if self.evaluate_only:
             return f"{text}; this site only evaluates ({self.evaluate_only})"
         if self.epsilon_run is None:

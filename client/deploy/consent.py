@@ -107,7 +107,7 @@ def _shown(request: Request, description: Description) -> Approval:
         experiment_sha256=experiment.digest(),
         model=experiment.model.name,
         rounds=experiment.rounds,
-        local_steps=experiment.local_steps,
+        round_steps=experiment.round_steps,
         epsilon_run=None if price is None else price.epsilon_run,
         epsilon_life=None if price is None else price.epsilon,
         delta=None if price is None else price.delta,

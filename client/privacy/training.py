@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from client.cohort import Cohort
+from client.drift import Drift
 from client.entries import Charge
 from client.loss import build_loss
 from client.privacy.entropy import SecretStream
@@ -25,12 +26,13 @@ def train_private(
     charge: Charge,
     denominator: float,
     server_round: int,
+    drift: Drift | None = None,
 ) -> None:
     """Train ``model`` in place for one round under the constants of ``charge``.
 
     Each step: draw patients (``sampling.py``), take each one's gradient (``gradients.py``), clip it
     to C and add noise σC (``optimizer.py``), divide by the public ``denominator`` = q × public
-    count. Nothing here depends on how many patients there are.
+    count, and only then add ``drift``. Nothing here depends on how many patients there are.
 
     Raises:
         PrivacyError: for a model whose buffers would carry data around the noise.
@@ -42,7 +44,7 @@ def train_private(
     augmentation.seed()
     model.to(target).train()
     optimizer = PatientOptimizer(
-        build_optimizer(model, strategy),
+        build_optimizer(model, strategy, drift),
         noise_multiplier=charge.noise_multiplier,
         max_grad_norm=charge.max_grad_norm,
         denominator=denominator,

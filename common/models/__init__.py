@@ -5,6 +5,7 @@ from common.models.cnn import CNN as CNN
 from common.models.densenet import DenseNet121 as DenseNet121
 from common.models.evidence import evidence_map as evidence_map
 from common.models.mobilenet import MobileNet as MobileNet
+from common.models.normalisation import normalisation_names as normalisation_names
 from common.models.registry import MODELS as MODELS
 from common.models.registry import build_model as build_model
 from common.models.resnet import ResNet18 as ResNet18

@@ -39,7 +39,7 @@ from server.deploy.superlink import CoordinatorProcesses
 from server.deploy.watch import Watch
 from server.job import Job
 from server.provision.consortium import Consortium, utc_now
-from server.strategies import STRATEGIES
+from server.strategies import build_strategy
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ def shared_experiment(settings: Settings) -> Experiment:
     Raises:
         SettingsError: where there is no such model or strategy.
     """
-    STRATEGIES.get(settings.strategy.name)
     data = settings.data
     task = narrow(TaskSettings, data, multi_label=is_multi_label(data, data))
     experiment = settings.shared(task)
     build_model(experiment)
+    build_strategy(experiment)
     return experiment
 
 

@@ -8,25 +8,22 @@ import numpy as np
 
 from common.messages import TrainAnswer
 from common.parameters import Arrays
-from server.strategies.base import STRATEGIES, Models, Strategy
-
-SHARED = "shared"
+from server.strategies.base import SHARED, STRATEGIES, Strategy, StrategyState
 
 
 @STRATEGIES.register("fedavg")
 class FedAvg(Strategy):
     """One shared model, replaced each round by the sites' weighted mean."""
 
-    def initial_models(self, arrays: Arrays, sites: Sequence[str]) -> Models:  # noqa: ARG002
-        return {SHARED: arrays}
+    def aggregate_train(
+        self, state: StrategyState, answers: Sequence[TrainAnswer]
+    ) -> StrategyState:
+        return StrategyState({SHARED: mean_model(answers)}, state.memory)
 
-    def model_for(self, site: str) -> str:  # noqa: ARG002
-        return SHARED
 
-    def aggregate_train(self, models: Models, answers: Sequence[TrainAnswer]) -> Models:  # noqa: ARG002
-        return {
-            SHARED: weighted_mean([a.arrays for a in answers], [a.num_examples for a in answers])
-        }
+def mean_model(answers: Sequence[TrainAnswer]) -> Arrays:
+    """The weighted mean of the models that came."""
+    return weighted_mean([a.arrays for a in answers], [a.num_examples for a in answers])
 
 
 def weighted_mean(models: Sequence[Arrays], weights: Sequence[float]) -> Arrays:
