@@ -39,8 +39,8 @@ def build_result(
     first = next(iter(outcome.models.values()))
     names = build_strategy(experiment).tested(list(outcome.descriptions))
     found = {name: _metrics(job, outcome, name) for name in names}
-    personal = found.get(PERSONAL)
-    main = found.get(SHARED, personal)
+    shared, own = found.get(SHARED), found.get(PERSONAL)
+    main, personal = shared or own, own if shared else None
     return {
         "schema": SCHEMA,
         "run_id": job.run_id,

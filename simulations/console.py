@@ -11,7 +11,7 @@ from rich.table import Table
 
 from common.config import Settings
 from common.messages import Description
-from simulations.report.text import figure_text, guarantee_text
+from simulations.report.text import figure_text, guarantee_text, pooled_metrics
 
 
 def privacy_line(settings: Settings) -> str:
@@ -109,7 +109,7 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
                 f"{since['reason']}",
                 highlight=False,
             )
-    pooled = {"": result["metrics"]} if result["metrics"] else result["local_metrics"] or {}
+    pooled = pooled_metrics(result)
     if not any(pooled.values()):
         console.print("pooled test: no site released any figure", highlight=False)
     for name, metrics in pooled.items():

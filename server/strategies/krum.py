@@ -3,7 +3,8 @@
 A model's score is the sum of its squared distances to the n − f − 2 models nearest to it (section
 4). Krum takes the model with the least score; Multi-Krum the mean of the m with the least (section
 6), here with m = n − f − 2, as many as each score counts. The bound holds for n ≥ 2f + 3
-(proposition 4.2).
+(proposition 4.2). Flower's ``select_multikrum`` takes distances as differences of float32 norms,
+which cancel where models are near to each other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The coordinate-wise trimmed mean (Yin et al. 2018, definition 2); its bound holds for n > 2f."""
+"""The coordinate-wise trimmed mean (Yin et al. 2018, definition 2); its bound holds for n > 2f.
+
+Flower's ``trim_mean`` takes f as a share of n, which floating point can round to one too few.
+"""
 
 from __future__ import annotations
 

@@ -9,10 +9,13 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from common.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,18 @@ def measure(name: str, call: Callable[[int], object], repeats: int) -> Timing:
         seconds.append(time.perf_counter() - started)
     note = "" if result is None else str(result)
     return Timing(name, statistics.median(seconds), min(seconds), max(seconds), repeats, note)
+
+
+def cells_folder(words: Sequence[str]) -> tuple[Path, list[str]]:
+    """Where a table's cells are kept, and the words that are not about that.
+
+    Raises:
+        SettingsError: where no folder is named: what is to go on has to be found again.
+    """
+    named = [word.split("=", 1)[1] for word in words if word.startswith("output_dir=")]
+    if len(named) != 1:
+        raise SettingsError("output_dir must be given once: the folder that keeps the cells")
+    return Path(named[0]), [word for word in words if not word.startswith("output_dir=")]
 
 
 def machine() -> dict[str, Any]:

@@ -21,7 +21,7 @@ def performance_section(run: FinishedRun) -> Section:
 
 
 def _model(name: str, metrics: Mapping[str, Any]) -> list[Block]:
-    of_whom = f"model of {name}, scored on every site" if name else "pooled over the sites"
+    of_whom = f"model of {name}" if name else "pooled over the sites"
     blocks: list[Block] = [_classes(of_whom, metrics)]
     if "noise_std" in metrics:
         blocks.append(Text(_noise(metrics)))

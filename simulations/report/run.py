@@ -14,6 +14,7 @@ from common.checkpoint import read_json
 from common.compose import settings_from_plain
 from common.config import Settings
 from common.errors import CheckpointError, SettingsError
+from simulations.report.text import pooled_metrics
 
 AUDITS = "audit*/audit.json"
 """Where ``fedrounds audit output_dir=RUN/audit…`` leaves its verdicts."""
@@ -94,7 +95,6 @@ class FinishedRun:
 
     @property
     def models(self) -> Mapping[str, Mapping[str, Any]]:
-        """Pooled test figures of each model; the only model of a shared run has no name."""
-        shared = self.result["metrics"]
-        models = {"": shared} if shared else self.result["local_metrics"] or {}
+        """Pooled test figures of each model; the run's own has no name."""
+        models = pooled_metrics(self.result)
         return {name: metrics for name, metrics in models.items() if metrics}

@@ -15,6 +15,17 @@ def figure_text(figure: Mapping[str, Any] | None) -> str:
     return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
+def pooled_metrics(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Pooled figures of a result by whose model they are of; ``""`` is the run's own."""
+    if not result["metrics"]:
+        return {
+            f"{name}, scored on every site": m
+            for name, m in (result["local_metrics"] or {}).items()
+        }
+    beside = result["personal_metrics"]
+    return {"": result["metrics"], **({"each site, scored at that site": beside} if beside else {})}
+
+
 def guarantee_text(privacy: Mapping[str, Any]) -> str:
     """What an ε means nothing without: δ, unit, adjacency, accountant, and what it composes."""
     text = (

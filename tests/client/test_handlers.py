@@ -517,3 +517,77 @@ def test_small_classes_are_withheld_and_every_exact_figure_is_listed(
     line = json.loads((site.folder / "disclosure.jsonl").read_text())
     assert line["withheld"] == ["a", "b"]
     assert line["covered_by"].startswith("nothing")
+
+
+def personal_request(experiment: Experiment, number: int = 1) -> TrainRequest:
+    strategy = replace(experiment.strategy, name="ditto", proximal=0.5)
+    asked = request(replace(experiment, strategy=strategy), number)
+    return replace(asked, personal={k: v + 1 for k, v in asked.arrays.items()})
+
+
+def test_ditto_takes_twice_the_steps_and_all_of_them_are_in_the_plan(
+    site: Site, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    train = client_app.train_private
+
+    def counted(*words: Any) -> None:
+        taken.append(words[3].steps)
+        train(*words)
+
+    monkeypatch.setattr(client_app, "train_private", counted)
+    asked = personal_request(experiment)
+    steps = 2 * asked.experiment.total_steps
+    query = Request("run", 0, asked.experiment)
+    described = Description.unpack(send("query", query.pack(), site))
+    assert described.privacy is not None
+    assert described.privacy.steps == steps
+    for number in (1, 2):
+        content = send("train", personal_request(experiment, number).pack(), site)
+        answer = TrainAnswer.unpack(content, personal=True)
+        assert answer.personal is not None
+        assert {k: v.shape for k, v in answer.personal.items()} == {
+            k: v.shape for k, v in answer.arrays.items()
+        }
+    assert held(site, Plan)[0].charge.steps == steps == sum(i.steps for i in held(site, Intent))
+    assert taken == [asked.experiment.local_steps] * 4
+    assert spent(site.ledger().read().entries, 1e-3).epsilon <= 8
+    assert refusal(send("train", personal_request(experiment, 3).pack(), site)) == "budget"
+    line = json.loads((site.folder / "disclosure.jsonl").read_text().splitlines()[0])
+    assert line["released"][:2] == ["model update", "personal model"]
+
+
+def test_a_second_model_that_no_plan_has_priced_is_not_trained(
+    site: Site, experiment: Experiment
+) -> None:
+    sly = replace(request(experiment), personal=request(experiment).arrays)
+    content = send("train", sly.pack(), site)
+    assert "personal" not in content
+    assert [i.steps for i in held(site, Intent)] == [experiment.local_steps]
+
+
+def test_what_a_strategy_sends_has_to_come(site: Site, experiment: Experiment) -> None:
+    asked = replace(personal_request(experiment), personal=None)
+    assert refusal(send("train", asked.pack(), site)) == "message"
+    plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}
+    strategy = replace(experiment.strategy, name="scaffold", **plain)  # type: ignore[arg-type]
+    scaffold = request(replace(experiment, strategy=strategy))
+    assert refusal(send("train", scaffold.pack(), site)) == "message"
+    wrong = replace(scaffold, correction={"w": np.zeros(3, np.float32)})
+    assert refusal(send("train", wrong.pack(), site)) == "model"
+    assert not held(site, Plan)
+
+
+def test_a_correction_is_part_of_what_was_asked(site: Site, experiment: Experiment) -> None:
+    """An answer that is stored is sent again for the very same correction alone."""
+    plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}
+    strategy = replace(experiment.strategy, name="scaffold", **plain)  # type: ignore[arg-type]
+    asked = request(replace(experiment, strategy=strategy))
+    zero = replace(asked, correction={k: np.zeros_like(v) for k, v in asked.arrays.items()})
+    one = replace(asked, correction={k: np.ones_like(v) for k, v in asked.arrays.items()})
+    assert zero.digest != one.digest
+    first = send("train", zero.pack(), site)
+    assert to_bytes(send("train", zero.pack(), site)) == to_bytes(first)
+    assert len(held(site, Intent)) == 1
+    assert to_bytes(send("train", one.pack(), site)) != to_bytes(first)
+    assert len(held(site, Intent)) == 2

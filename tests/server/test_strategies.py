@@ -1,23 +1,49 @@
-"""Aggregation maths."""
+"""Aggregation maths, by hand and against Flower's own."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from common.checks import parse_experiment
+from common.config import Experiment
 from common.errors import SettingsError
 from common.messages import TrainAnswer
-from common.parameters import Arrays
-from server.strategies import STRATEGIES, FedAvg, Local
+from common.models import build_model, normalisation_names
+from common.parameters import Arrays, arrays_of
+from common.schedule import learning_rate, round_rates
+from server.strategies import (
+    STRATEGIES,
+    Ditto,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedBN,
+    FedYogi,
+    Local,
+    Scaffold,
+    StrategyState,
+)
 from server.strategies.fedavg import weighted_mean
+from tests.conftest import EXPERIMENT
+
+PLAIN = replace(parse_experiment(EXPERIMENT), privacy=replace(
+    parse_experiment(EXPERIMENT).privacy, unit="none", epsilon=None
+))  # fmt: skip
+
+
+def asked(**strategy: object) -> Experiment:
+    return replace(PLAIN, strategy=replace(PLAIN.strategy, **strategy))  # type: ignore[arg-type]
 
 
 def model(*values: float) -> Arrays:
     return {"w": np.array(values, np.float32)}
 
 
-def answer(site: str, weight: float, *values: float) -> TrainAnswer:
-    return TrainAnswer(site, "run", 1, model(*values), weight)
+def answer(site: str, weight: float, *values: float, number: int = 1) -> TrainAnswer:
+    return TrainAnswer(site, "run", number, model(*values), weight)
 
 
 def test_the_mean_is_weighted() -> None:
@@ -38,23 +64,177 @@ def test_equal_models_stay_as_they_are() -> None:
 
 
 def test_fedavg_has_one_model_for_all() -> None:
-    strategy = FedAvg()
-    models = strategy.initial_models(model(0, 0), ["a", "b"])
-    assert strategy.model_for("a") == strategy.model_for("b") == next(iter(models))
-    after = strategy.aggregate_train(models, [answer("a", 1, 1, 1), answer("b", 1, 3, 5)])
-    assert after["shared"]["w"].tolist() == [2, 3]
-    assert models["shared"]["w"].tolist() == [0, 0]
+    strategy = FedAvg(PLAIN)
+    state = strategy.initial_state(model(0, 0), ["a", "b"])
+    assert strategy.configure_train(state, "a") == strategy.configure_train(state, "b")
+    after = strategy.aggregate_train(state, [answer("a", 1, 1, 1), answer("b", 1, 3, 5)])
+    assert after.models["shared"]["w"].tolist() == [2, 3]
+    assert state.models["shared"]["w"].tolist() == [0, 0]
 
 
-def test_local_models_never_mix() -> None:
-    strategy = Local()
-    models = strategy.initial_models(model(0), ["a", "b"])
-    after = strategy.aggregate_train(models, [answer("a", 1, 5)])
-    assert {name: m["w"].tolist() for name, m in after.items()} == {"a": [5], "b": [0]}
+def test_local_models_never_mix_and_are_scored_everywhere() -> None:
+    strategy = Local(PLAIN)
+    state = strategy.initial_state(model(0), ["a", "b"])
+    after = strategy.aggregate_train(state, [answer("a", 1, 5)])
+    assert {name: m["w"].tolist() for name, m in after.models.items()} == {"a": [5], "b": [0]}
+    assert strategy.validated(["a", "b"]) == {"personal": {"a": "a", "b": "b"}}
+    assert strategy.tested(["a", "b"]) == {"a": {"a": "a", "b": "a"}, "b": {"a": "b", "b": "b"}}
+
+
+def test_momentum_at_the_server_by_hand() -> None:
+    strategy = FedAvgM(asked(name="fedavgm", server_learning_rate=0.5, server_momentum=0.8))
+    state = strategy.initial_state(model(1), ["a"])
+    state = strategy.aggregate_train(state, [answer("a", 1, 3)])  # Δ = 2, m = 2, x = 1 + 1
+    assert state.models["shared"]["w"].tolist() == [2]
+    state = strategy.aggregate_train(state, [answer("a", 1, 1)])  # Δ = -1, m = 0.6, x = 2.3
+    assert state.models["shared"]["w"][0] == pytest.approx(2.3)
+    assert state.memory["momentum"]["w"][0] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("kind", [FedAdam, FedYogi])
+def test_adaptive_steps_follow_a_slow_loop(kind: type[FedAdam] | type[FedYogi]) -> None:
+    """Each weight by itself in Python's own floats, three rounds of two sites."""
+    rng = np.random.default_rng(3)
+    rate, beta1, beta2, tau = 0.1, 0.7, 0.9, 0.01
+    strategy = kind(
+        asked(
+            name="fedadam", server_learning_rate=rate, server_momentum=beta1,
+            second_momentum=beta2, adaptivity=tau,
+        )
+    )  # fmt: skip
+    start = rng.normal(size=5)
+    state = strategy.initial_state(model(*start), ["a", "b"])
+    x, m, v = start.tolist(), [0.0] * 5, [tau**2] * 5
+    for _ in range(3):
+        a, b = rng.normal(size=(2, 5))
+        state = strategy.aggregate_train(state, [answer("a", 1, *a), answer("b", 3, *b)])
+        for i in range(5):
+            change = (a[i] + 3 * b[i]) / 4 - x[i]
+            m[i] = beta1 * m[i] + (1 - beta1) * change
+            if kind is FedAdam:
+                v[i] = beta2 * v[i] + (1 - beta2) * change**2
+            elif v[i] > change**2:
+                v[i] -= (1 - beta2) * change**2
+            else:
+                v[i] += (1 - beta2) * change**2
+            x[i] += rate * m[i] / (v[i] ** 0.5 + tau)
+    np.testing.assert_allclose(state.models["shared"]["w"], x, rtol=1e-5)
+    np.testing.assert_allclose(state.memory["second_moment"]["w"], v, rtol=1e-5)
+
+
+def quadratic(state: StrategyState, strategy: FedAvg | Scaffold, rounds: int) -> float:
+    """Two sites with ½ aₖ (w − bₖ)² take ten steps a round, by the site's own formula."""
+    curvature, centre, weights = {"a": 1.0, "b": 9.0}, {"a": 0.0, "b": 1.0}, {"a": 3.0, "b": 1.0}
+    for number in range(1, rounds + 1):
+        answers = []
+        for site in ("a", "b"):
+            sent = strategy.configure_train(state, site)
+            y = float(sent.arrays["w"][0])
+            pull = 0.0 if sent.correction is None else float(sent.correction["w"][0])
+            for rate in round_rates(strategy.experiment, number):
+                y -= rate * (curvature[site] * (y - centre[site]) + pull)
+            answers.append(answer(site, weights[site], y, number=number))
+        state = strategy.aggregate_train(state, answers)
+    return float(state.models["shared"]["w"][0])
+
+
+def test_scaffold_finds_the_common_minimum_that_fedavg_misses() -> None:
+    """Σ pₖ aₖ (w − bₖ) = 0 at w = 0.75, for weights 3 and 1: the weighted objective's."""
+    settings = {
+        "optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant",
+        "learning_rate": 0.05,
+    }  # fmt: skip
+    experiment = replace(asked(name="scaffold", **settings), local_steps=10, rounds=200)
+    scaffold, fedavg = Scaffold(experiment), FedAvg(experiment)
+    start = model(0)
+    found = quadratic(scaffold.initial_state(start, ["a", "b"]), scaffold, 200)
+    assert found == pytest.approx(0.75, abs=1e-3)
+    drifted = quadratic(fedavg.initial_state(start, ["a", "b"]), fedavg, 200)
+    assert abs(drifted - 0.75) > 0.1
+
+
+def test_a_control_variate_is_the_mean_gradient_at_the_rates_that_were_taken() -> None:
+    """One site, alone, under a cosine: (x − y) / Σ η; the next round's sum is another."""
+    experiment = asked(
+        name="scaffold", optimizer="sgd", momentum=0.0, weight_decay=0.0, learning_rate=0.5
+    )
+    strategy = Scaffold(experiment)
+    state = strategy.initial_state(model(2), ["a", "b"])
+    first, second = (sum(round_rates(experiment, n)) for n in (1, 2))
+    assert second < first < experiment.local_steps * 0.5
+    state = strategy.aggregate_train(state, [answer("a", 1, 1)])
+    assert state.memory["control-a"]["w"][0] == pytest.approx(1 / first)
+    assert state.memory["control-b"]["w"][0] == 0
+    assert state.memory["control"]["w"][0] == pytest.approx(0.5 / first)  # |S| / N = ½
+    sent = strategy.configure_train(state, "a").correction
+    assert sent is not None
+    assert sent["w"][0] == pytest.approx(-0.5 / first)  # c − cₖ
+    state = strategy.aggregate_train(state, [answer("a", 1, 0, number=2)])
+    assert state.memory["control-a"]["w"][0] == pytest.approx(0.5 / first + 1 / second)
+
+
+def test_scaffold_learns_of_a_site_from_its_answer_alone() -> None:
+    """Whatever else the site has: equal answers give equal control variates."""
+    strategy = Scaffold(asked(name="scaffold"))
+    state = strategy.initial_state(model(2), ["a", "b"])
+    states = [
+        strategy.aggregate_train(state, [replace(answer("a", 1, 1), chain=c), answer("b", 1, 3)])
+        for c in (b"", b"x" * 32)
+    ]
+    assert states[0] == states[1]
+
+
+def test_the_schedule_is_a_cosine_over_the_run() -> None:
+    strategy = asked(learning_rate=2.0).strategy
+    rates = [learning_rate(strategy, step, 4) for step in range(5)]
+    np.testing.assert_allclose(rates, [2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5, 0], atol=1e-12)
+
+
+def test_fedbn_keeps_normalisation_apart_and_averages_the_rest() -> None:
+    experiment = asked(name="fedbn")
+    strategy = FedBN(experiment)
+    arrays = arrays_of(build_model(experiment))
+    state = strategy.initial_state(arrays, ["a", "b", "c"])
+    moved = {s: {k: v + d for k, v in arrays.items()} for s, d in (("a", 1), ("b", 2))}
+    answers = [TrainAnswer(s, "run", 1, m, 1.0) for s, m in moved.items()]
+    after = strategy.aggregate_train(state, answers)
+    own = normalisation_names(build_model(experiment))
+    assert {n.rsplit(".", 1)[0] for n in own} == {f"features.{i}.1" for i in range(4)}
+    for name, value in arrays.items():
+        for site, moved_by in (("a", 1), ("b", 2), ("c", 0)):  # c did not answer
+            expected = value + (moved_by if name in own else 1.5)
+            np.testing.assert_allclose(after.models[site][name], expected, rtol=1e-6)
+    assert strategy.tested(["a", "b"]) == {"personal": {"a": "a", "b": "b"}}
+
+
+def test_fedbn_without_normalisation_is_refused() -> None:
+    experiment = replace(asked(name="fedbn"), model=replace(PLAIN.model, name="wsnet"))
+    with pytest.raises(SettingsError, match="wsnet has no normalisation"):
+        FedBN(experiment)
+
+
+def test_ditto_keeps_each_site_its_own_model() -> None:
+    strategy = Ditto(asked(name="ditto", proximal=0.1))
+    state = strategy.initial_state(model(0), ["shared", "b"])  # a site may be called so
+    answers = [
+        replace(answer("b", 1, 2), personal=model(7)),
+        replace(answer("shared", 1, 4), personal=model(9)),
+    ]
+    after = strategy.aggregate_train(state, answers)
+    values = {name: m["w"][0] for name, m in after.models.items()}
+    assert values == {"shared": 3, "personal-b": 7, "personal-shared": 9}
+    sent = strategy.configure_train(after, "b")
+    assert sent.arrays["w"][0] == 3
+    assert sent.personal is not None
+    assert sent.personal["w"][0] == 7
+    assert list(strategy.validated(["b"])) == ["shared", "personal"]
 
 
 def test_registry() -> None:
-    assert STRATEGIES.names() == ["fedavg", "local"]
+    assert STRATEGIES.names() == [
+        "ditto", "fedadam", "fedavg", "fedavgm", "fedbn", "fedprox", "fedyogi",
+        "geometric_median", "krum", "local", "median", "multi_krum", "scaffold", "trimmed_mean",
+    ]  # fmt: skip
     with pytest.raises(SettingsError, match="did you mean 'fedavg'"):
         STRATEGIES.get("fedavgg")
     with pytest.raises(SettingsError, match="two things"):

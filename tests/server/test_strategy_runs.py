@@ -1,0 +1,173 @@
+"""Every strategy end to end through the in-process engine, cut off, and gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, Message, RecordDict
+
+from common.compose import load_settings
+from common.config import Experiment
+from common.errors import IncompleteRunError, JoinError
+from common.models import build_model
+from common.parameters import arrays_of
+from server.job import Job, Outcome
+from server.results import build_result, write_model
+from server.rounds import run_rounds
+from server.state import RunState
+from server.strategies import STRATEGIES, Models
+from simulations.flower import become_server
+from simulations.inprocess import InProcessGrid
+from simulations.sites import prepare_cohorts, write_site_folders
+from tests.conftest import FAST
+from tests.server.test_rounds import InterruptingGrid, TamperingGrid, lines, set_weight
+
+Five = tuple[Experiment, list[Path]]
+
+
+@pytest.fixture(scope="module")
+def five(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> Five:
+    """Five sites of some twenty patients each, without privacy: enough for one that lies."""
+    folder = tmp_path_factory.mktemp("five")
+    words = [f"data.root={hospitals}", "privacy=none", "partition=iid", "partition.sites=5"]
+    cohorts = prepare_cohorts(
+        load_settings([*FAST, *words, "model.width=4", "data.image_size=16"]), folder
+    )
+    become_server()
+    return cohorts.experiment, write_site_folders(cohorts, folder / "sites")
+
+
+def asked(experiment: Experiment, name: str) -> Experiment:
+    """The strategy's own settings, as its file in ``conf/`` has them."""
+    strategy = load_settings(["privacy=none", f"strategy={name}", "data.root=x"]).strategy
+    return replace(experiment, strategy=replace(strategy, batch_size=8))
+
+
+def bits(models: Models) -> dict[str, dict[str, bytes]]:
+    return {m: {k: v.tobytes() for k, v in arrays.items()} for m, arrays in models.items()}
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(
+    name: str, five: Five, tmp_path: Path
+) -> None:
+    """Models and memory, after three rounds: the third depends on what the second left behind."""
+    experiment, folders = replace(asked(five[0], name), rounds=3), five[1]
+    whole, cut = (
+        Job(experiment, "run", 5, tmp_path / part, evaluate_every=9) for part in ("whole", "cut")
+    )
+    for job in (whole, cut):
+        job.output_dir.mkdir()
+    outcome = run_rounds(InProcessGrid(folders, None), whole)
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(InterruptingGrid(folders, 3), cut)  # in the third round's training
+    resumed = run_rounds(InProcessGrid(folders, None), replace(cut, resume=True))
+    assert bits(outcome.models) == bits(resumed.models)
+    kept = [RunState.load(job) for job in (whole, cut)]
+    assert kept[0] is not None
+    assert kept[1] is not None
+    assert bits(kept[0].learnt.memory) == bits(kept[1].learnt.memory)
+    check_outcome(name, whole, outcome)
+
+
+def check_outcome(name: str, job: Job, outcome: Outcome) -> None:
+    start = arrays_of(build_model(job.experiment, seed=job.experiment.seed))
+    for arrays in outcome.models.values():
+        assert list(arrays) == list(start)
+        assert any((arrays[k] != start[k]).any() for k in start)
+    result, sites = build_result(job, outcome, {}, 0.0), list(outcome.descriptions)
+    own = [site["personal"] for site in result["sites"]]
+    write_model(job, outcome)
+    stems = sorted(path.stem for path in job.output_dir.glob("model*.json"))
+    if name == "local":
+        assert result["metrics"] is None
+        assert list(result["local_metrics"]) == sites
+        assert stems == [f"model-{site}" for site in sites]
+        return
+    tested = sum(site["metrics"]["log_loss"]["support"] for site in result["sites"])
+    assert result["metrics"]["log_loss"]["support"] == tested > 0
+    if name == "ditto":
+        assert stems == ["model", *(f"model-personal-{site}" for site in sites)]
+        assert result["personal_metrics"]["log_loss"]["support"] == tested
+        assert all(figures["metrics"] for figures in own)
+        assert set(lines(job)[-1]["validation"]) == {"pooled", "sites", "personal"}  # type: ignore[call-overload]
+    else:
+        assert (result["personal_metrics"], own) == (None, [None] * 5)
+        assert stems == (["model"] if name != "fedbn" else [f"model-{site}" for site in sites])
+
+
+def test_too_few_sites_for_the_bound_are_refused_before_anybody_is_asked(
+    five: Five, tmp_path: Path
+) -> None:
+    job = Job(asked(five[0], "krum"), "run", 4, tmp_path, wait_seconds=0.0)
+    grid = InterruptingGrid(five[1][:4], 0)
+    with pytest.raises(JoinError, match="at least 5 sites that train, and there are 4"):
+        run_rounds(grid, job)
+
+
+def test_a_round_with_too_few_answers_for_the_bound_is_not_applied(
+    five: Five, tmp_path: Path
+) -> None:
+    """A quorum of three would do; Krum's bound, with one liar, asks for five."""
+    job = Job(replace(asked(five[0], "krum"), rounds=9), "run", 5, tmp_path, quorum=3)
+    with pytest.raises(IncompleteRunError, match="3 rounds in a row"):
+        run_rounds(TamperingGrid(five[1], set_weight(-1.0)), job)
+    assert [(line["applied"], line["quorum"]) for line in lines(job)] == [(False, 5)] * 3
+    assert lines(job)[0]["refused"].keys() == {"site-1"}  # type: ignore[attr-defined]
+
+
+def without(record: str) -> Callable[[RecordDict], None]:
+    return lambda content: content.__delitem__(record)
+
+
+def misshapen(content: RecordDict) -> None:
+    content["personal"] = ArrayRecord({})
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [(without("personal"), "a record 'personal'"), (misshapen, "is missing")],
+)
+def test_an_answer_without_its_personal_model_is_dropped_by_itself(
+    tamper: Callable[[RecordDict], None], reason: str, five: Five, tmp_path: Path
+) -> None:
+    job = Job(replace(asked(five[0], "ditto"), rounds=1), "run", 5, tmp_path)
+    outcome = run_rounds(TamperingGrid(five[1], tamper), job)
+    (line,) = lines(job)
+    assert reason in line["refused"]["site-1"]  # type: ignore[index]
+    assert line["applied"]
+    own, other = (outcome.models[f"personal-site-{n}"]["head.bias"] for n in (1, 2))
+    assert not np.array_equal(own, other)
+
+
+class Watching(InProcessGrid):
+    """Keeps what each site was asked to train."""
+
+    asked: list[RecordDict]
+
+    def send_and_receive(
+        self, messages: list[Message], *, timeout: float | None = None
+    ) -> list[Message]:  # type: ignore[override]
+        self.asked += [m.content for m in messages if m.metadata.message_type == "train"]
+        return list(super().send_and_receive(messages, timeout=timeout))
+
+
+def test_scaffold_sends_each_site_the_difference_of_two_control_variates(
+    five: Five, tmp_path: Path
+) -> None:
+    """None in round 1; in round 2 the corrections of all sites, by their weights, sum to 0."""
+    job = Job(replace(asked(five[0], "scaffold"), rounds=2), "run", 5, tmp_path)
+    grid = Watching(five[1], None)
+    grid.asked = []
+    run_rounds(grid, job)
+    sent = [c.array_records["correction"]["head.bias"].numpy() for c in grid.asked]
+    assert len(sent) == 10
+    assert not any(correction.any() for correction in sent[:5])
+    assert all(correction.any() for correction in sent[5:])
+    state = RunState.load(job)
+    assert state is not None
+    assert set(state.learnt.memory) == {"control", *(f"control-site-{n}" for n in range(1, 6))}
