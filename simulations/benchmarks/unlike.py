@@ -3,8 +3,9 @@
     python -m simulations.benchmarks.unlike data.root=HAM10000_FOLDER output_dir=runs/unlike
 
 Each strategy's settings are those of its file in ``conf/strategy``, and the experiment's: nothing
-is tuned on these images. FedBN's figures, and Ditto's second row, are of each site's own model at that
-site; all others are of the shared one. Further words are settings as of ``fedrounds simulate``.
+is tuned on these images. FedBN's figures, and Ditto's second row, are of each site's own model at
+that site; all others are of the shared one. Further words are settings as of ``fedrounds
+simulate``.
 
 Each cell is a whole run in ``output_dir/STRATEGY-SEED``: one that has ended is read, one that was
 cut off goes on. ``unlike.md`` and ``unlike.json`` are the table of those that there are.
