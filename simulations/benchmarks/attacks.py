@@ -43,7 +43,10 @@ def min_max(sent: Rows, honest: Rows, own: Rows) -> Rows:  # noqa: ARG001
     μ − γ σ with the largest γ for which the largest distance to an honest answer is at most the
     largest between two of them (eq. 9 with the inverse standard deviation), by bisection.
     """
-    mean, deviation = honest.mean(axis=0), honest.std(axis=0)
+    mean: Rows = honest.mean(axis=0)
+    deviation: Rows = honest.std(axis=0)
+    if not deviation.any():
+        return mean
     allowed = squared_distances(honest).max()
 
     def fits(gamma: float) -> bool:
@@ -55,8 +58,7 @@ def min_max(sent: Rows, honest: Rows, own: Rows) -> Rows:  # noqa: ARG001
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
-    answer: Rows = mean - low * deviation
-    return answer
+    return mean - low * deviation
 
 
 ATTACKS: Mapping[str, Attack] = {
