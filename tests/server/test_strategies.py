@@ -199,7 +199,7 @@ def test_fedbn_keeps_normalisation_apart_and_averages_the_rest() -> None:
     answers = [TrainAnswer(s, "run", 1, m, 1.0) for s, m in moved.items()]
     after = strategy.aggregate_train(state, answers)
     own = normalisation_names(build_model(experiment))
-    assert {n.rsplit(".", 1)[0] for n in own} == {f"features.{i}.1" for i in range(4)}
+    assert {n.rsplit(".", 1)[0] for n in own} == {f"backbone.features.{i}.1" for i in range(4)}
     for name, value in arrays.items():
         for site, moved_by in (("a", 1), ("b", 2), ("c", 0)):  # c did not answer
             expected = value + (moved_by if name in own else 1.5)
