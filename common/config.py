@@ -30,6 +30,7 @@ Clip = Literal["flat", "automatic"]
 PrivacyUnit = Literal["none", "patient", "image"]
 ReleaseMetrics = Literal["none", "noised", "exact"]
 MissingPatient = Literal["refuse", "exclude"]
+TrackerName = Literal["none", "mlflow", "tensorboard"]
 BurnedInAnnotation = Literal["refuse", "allow"]
 LabelConflicts = Literal["report", "refuse"]
 
@@ -346,6 +347,8 @@ class Settings:
     """Least number of answers for a round to be applied; ``None`` means more than half."""
     deadline_seconds: float = 600.0
     """Seconds a server waits for the sites' answers in a round; a simulation waits for all."""
+    tracker: TrackerName = "none"
+    """Where else a run's figures go, from the coordinator's side: see ``server/tracking``."""
     output_dir: str | None = None
     ledger_dir: str | None = None
     partition: PartitionSettings = field(default_factory=PartitionSettings)

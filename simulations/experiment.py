@@ -28,6 +28,7 @@ from common.start import Run
 from server.app import build_server_app
 from server.job import Job, Outcome
 from server.results import build_result, write_model
+from server.tracking import TrackedProgress, Tracker, open_tracker, require_tracker
 from simulations.console import ConsoleProgress, print_result, privacy_line
 from simulations.report.page import write_report
 from simulations.sites import Cohorts, prepare_cohorts, write_site_folders
@@ -45,6 +46,7 @@ def simulate(run: Run, console: Console) -> dict[str, Any]:
     started = time.monotonic()
     quiet_environment()
     settings, folder = run.settings, run.output_dir
+    require_tracker(settings.tracker)
     console.print(privacy_line(settings), highlight=False)
     with _all_or_nothing(folder):
         cohorts = prepare_cohorts(settings, folder)
@@ -54,7 +56,11 @@ def simulate(run: Run, console: Console) -> dict[str, Any]:
         (folder / "config.yaml").write_text(config, encoding="utf-8")
         write_json(folder / "run.json", {"run_id": run.run_id})
 
-    result = _train(run, cohorts, sites, console, started)
+    with open_tracker(
+        settings.tracker, cohorts.experiment, run.run_id, folder, console.print
+    ) as tracker:
+        result = _train(run, cohorts, sites, console, tracker, started)
+        tracker.ended(result)
     for site in sites:
         for line in notes(site):  # a real site keeps them to itself
             console.print(f"  {site.name}: {line}", highlight=False, markup=False)
@@ -65,7 +71,12 @@ def simulate(run: Run, console: Console) -> dict[str, Any]:
 
 
 def _train(
-    run: Run, cohorts: Cohorts, sites: list[Path], console: Console, started: float
+    run: Run,
+    cohorts: Cohorts,
+    sites: list[Path],
+    console: Console,
+    tracker: Tracker,
+    started: float,
 ) -> dict[str, Any]:
     settings, folder = run.settings, run.output_dir
     outcomes: list[Outcome] = []
@@ -78,7 +89,7 @@ def _train(
             evaluate_every=settings.evaluate_every,
             quorum=settings.quorum,
             resume=run.resume,
-            progress=progress,
+            progress=TrackedProgress(progress, tracker),
             witness=_witness(settings),
         )
         try:

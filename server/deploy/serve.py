@@ -40,6 +40,7 @@ from server.deploy.watch import Watch
 from server.job import Job
 from server.provision.consortium import Consortium, utc_now
 from server.strategies import build_strategy
+from server.tracking import Tracker, open_tracker, require_tracker
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def serve(consortium: Consortium, run: Run, options: ServerOptions) -> Ended:
         KeyboardInterrupt: on Ctrl-C or SIGTERM, with every process ended.
     """
     experiment = shared_experiment(run.settings)
+    require_tracker(run.settings.tracker)
     journal = Journal(consortium.folder)
     with (
         terminated_like_ctrl_c(),
@@ -138,9 +140,16 @@ def _serve(
         bundle = build_bundle()
         flower_run = control.start(hashlib.sha256(bundle).hexdigest(), bundle)
         watch = Watch(consortium, processes, control, journal, flower_run)
-        ended = _follow(events, attempt, watch, journal, experiment.rounds)  # 5
-    if (run.output_dir / "result.json").exists():
-        for line in result_lines(read_json(run.output_dir / "result.json")):  # 6
+        with open_tracker(
+            settings.tracker, experiment, run.run_id, run.output_dir, journal.say
+        ) as tracker:
+            ended = _follow(events, attempt, watch, journal, tracker, experiment.rounds)  # 5
+            written = run.output_dir / "result.json"
+            result = read_json(written) if written.exists() else None
+            if result is not None:
+                tracker.ended(result)
+    if result is not None:
+        for line in result_lines(result):  # 6
             journal.say(line)
         _write_report(run.output_dir, journal)
     return ended
@@ -160,7 +169,9 @@ def _check_certificates(consortium: Consortium, journal: Journal) -> None:
         journal.say(f"warning: a certificate ends in {left.days} days; {renew}")
 
 
-def _follow(events: Follower, attempt: str, watch: Watch, journal: Journal, rounds: int) -> Ended:
+def _follow(
+    events: Follower, attempt: str, watch: Watch, journal: Journal, tracker: Tracker, rounds: int
+) -> Ended:
     """Tell the run's events until its ServerApp has ended.
 
     Raises:
@@ -174,6 +185,8 @@ def _follow(events: Follower, attempt: str, watch: Watch, journal: Journal, roun
             if event["event"] == "ended":
                 return Ended(event["exit_code"], event["error"])
             journal.say(describe(event, rounds), **event)
+            if event["event"] == "round":
+                tracker.round_done(event)
         if finished is not None:  # and the events were read once more since
             raise IncompleteRunError(f"the ServerApp ended without a result: {finished}")
         finished = watch.look()

@@ -6,6 +6,8 @@ import json
 import subprocess
 from typing import Any
 
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 import fedrounds
 from client.site import Site
 from common.journal import read_lines
@@ -30,7 +32,7 @@ pytestmark = MARKS
 def test_three_sites_train_to_the_simulations_bits(
     world: World, simulated: dict[str, bytes]
 ) -> None:
-    with world.server("plain", *PLAIN, "rounds=3") as server:
+    with world.server("plain", *PLAIN, "rounds=3", "tracker=tensorboard") as server:
         world.start_sites()
         wait_for(lambda: world.rounds("plain"), "round 1")
         status = status_of(world)
@@ -49,6 +51,9 @@ def test_three_sites_train_to_the_simulations_bits(
         assert world.audit(site, "run approved")[-1]["by"] == "policy"
     leaves = (world.kit(SITES[0]) / "audit.jsonl").read_text()
     assert str(world.hospitals) not in leaves
+    tracked = EventAccumulator(str(world.base / "plain" / "tensorboard")).Reload()
+    assert [told.step for told in tracked.Scalars("bytes/up")] == [1, 2, 3]
+    assert [told.step for told in tracked.Scalars("test/auroc_macro")] == [3]
 
 
 def status_of(world: World) -> dict[str, Any]:
