@@ -11,7 +11,7 @@ Everything follows from the seed: equal seeds write equal bytes.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,12 @@ HOSPITALS = (
     Hospital("southgate", 400, (0.25, 0.25), 68, 144, 0.035, 1.25, (0.55, 0.90), inverted=True),
     Hospital("westhaven", 280, (0.40, 0.15), 49, 96, 0.055, 0.90, (0.50, 1.00)),
 )
+
+SMALL_HOSPITALS = tuple(
+    replace(hospital, patients=patients)
+    for hospital, patients in zip(HOSPITALS[:3], (60, 50, 40), strict=True)
+)
+"""Three that are written and read in seconds, to try and measure what does not need many."""
 
 
 def write_hospitals(root: Path, seed: int, hospitals: tuple[Hospital, ...] = HOSPITALS) -> None:

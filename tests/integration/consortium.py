@@ -1,15 +1,12 @@
-"""A consortium on this machine, as the deployment's tests need it: folders, processes, faults."""
+"""What the deployment's tests expect of a consortium on this machine, and the faults they make."""
 
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ import yaml
 import fedrounds
 from common.checkpoint import read_tensors
 from common.journal import read_lines
-from tests.conftest import PROJECT
+from simulations.loopback import SITES, Loopback, Process, family_of, processes, terminate
 
 MARKS = [
     pytest.mark.integration,
@@ -29,37 +26,14 @@ MARKS = [
     ),
 ]
 
-COMMAND = [sys.executable, str(PROJECT / "fedrounds.py")]
 FAST = ["experiment=phantom", "local_steps=2", "model.width=4", "strategy.batch_size=8"]
 PLAIN = [*FAST, "privacy=none"]
 PRIVATE = [*FAST, "privacy=patient", "privacy.delta=1e-3"]
 TIMEOUT = 150.0
-SITES = ("eastbrook", "northfield", "southgate")
 
 
-@dataclass
-class World:
-    """The folders of a consortium and of its sites, and the sites' processes."""
-
-    base: Path
-    hospitals: Path
-    clients: dict[str, subprocess.Popen[bytes]]
-
-    @property
-    def coordinator(self) -> Path:
-        return self.base / "coordinator"
-
-    def kit(self, site: str) -> Path:
-        return self.base / "kits" / site
-
-    def start_site(self, site: str) -> None:
-        self.clients[site] = spawn(["client", str(self.kit(site))], self.base / f"{site}.out")
-
-    def start_sites(self) -> None:
-        """Those that do not run yet."""
-        for site in SITES:
-            if site not in self.clients:
-                self.start_site(site)
+class World(Loopback):
+    """A consortium on this machine, and what is expected of its runs."""
 
     def events(self, run: str) -> list[dict[str, Any]]:
         return read_lines(self.base / run / "events.jsonl")
@@ -76,37 +50,43 @@ class World:
             path.write_text(yaml.safe_dump(values))
             assert fedrounds.main(["ledger", "init", str(self.kit(site))]) == 0
 
+    def rounds_without(self, run: str, site: str) -> list[int]:
+        return [r["round"] for r in self.rounds(run) if site in r["refused"]]
+
+    def expect_left_out_and_back(self, run: str, site: str) -> None:
+        """The site stands in the newest round again, after one that did without it."""
+        wait_for(lambda: self.rounds_without(run, site), f"a round without {site}")
+        wait_for(lambda: site in self.rounds(run)[-1]["answered"], f"the return of {site}")
+
+    def expect_each_round_once(self, run: str, rounds: int) -> None:
+        lines = read_lines(self.base / run / "rounds.jsonl")
+        assert [line["round"] for line in lines] == list(range(1, rounds + 1))
+        assert all(line["applied"] for line in lines)
+        for line in lines:
+            assert set(line["answered"]).isdisjoint(line["refused"])
+            assert set(line["answered"]) | set(line["refused"]) == set(SITES)
+
     def audit(self, site: str, event: str) -> list[dict[str, Any]]:
         return [e for e in read_lines(self.kit(site) / "audit.jsonl") if e["event"] == event]
 
     @contextmanager
     def server(self, run: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A server for the run in ``run``; ended with the block, if not before."""
-        output = f"output_dir={self.base / run}"
-        process = spawn(["server", str(self.coordinator), *words, output], self.base / f"{run}.out")
-        try:
-            yield process
-        except BaseException:
-            print((self.base / f"{run}.out").read_text()[-3000:])
-            raise
-        finally:
-            stop(process)
-
-
-def spawn(words: list[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as stream:
-        return subprocess.Popen(
-            [*COMMAND, *words], stdout=stream, stderr=subprocess.STDOUT, cwd=log.parent
-        )
+        """The same; what it printed is shown where the test fails, and no process may be left."""
+        with super().server(run, *words) as process:
+            try:
+                yield process
+            except BaseException:
+                print((self.base / f"{run}.out").read_text()[-3000:])
+                raise
+            finally:
+                stop(process)
 
 
 def stop(process: subprocess.Popen[bytes]) -> float:
     """SIGTERM, and how long it took to end with everything that it started."""
     started = time.monotonic()
     family = family_of(process.pid)
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    process.wait(timeout=30)
+    terminate(process)
     expect_gone(family)
     return time.monotonic() - started
 
@@ -114,31 +94,16 @@ def stop(process: subprocess.Popen[bytes]) -> float:
 def kill(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to the one process that a person started; the rest must not outlive it."""
     family = family_of(process.pid)
-    assert family
+    assert len(family) > 1
     process.kill()
     process.wait()
     expect_gone(family)
 
 
-def family_of(pid: int) -> set[int]:
-    """Everything that a process started, directly or not."""
-    found: set[int] = set()
-    while more := {child for child, parent in processes() if parent in {pid, *found}} - found:
-        found |= more
-    return found
-
-
-def processes() -> list[tuple[int, int]]:
-    """Every process that has not ended, with its parent."""
-    words = ["ps", "-A", "-o", "pid=,ppid=,stat="]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    rows = [line.split() for line in done.stdout.splitlines()]
-    return [(int(pid), int(parent)) for pid, parent, state in rows if not state.startswith("Z")]
-
-
-def expect_gone(family: set[int]) -> None:
+def expect_gone(family: list[Process]) -> None:
     deadline = time.monotonic() + 10
-    while left := family & {pid for pid, _ in processes()}:
+    pids = {process.pid for process in family}
+    while left := [process for process in processes() if process.pid in pids]:
         assert time.monotonic() < deadline, f"orphans: {left}"
         time.sleep(0.1)
 
@@ -172,7 +137,4 @@ def new_key(folder: Path) -> Path:
 
 def pid_of(words: str, parent: int) -> int:
     """The process of ``parent``'s family whose command holds ``words``."""
-    done = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True)
-    rows = [line.strip().partition(" ") for line in done.stdout.splitlines()]
-    family = family_of(parent)
-    return next(int(pid) for pid, _, args in rows if words in args and int(pid) in family)
+    return next(process.pid for process in family_of(parent) if words in process.words)

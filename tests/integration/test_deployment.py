@@ -11,16 +11,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import fedrounds
 from client.site import Site
 from common.journal import read_lines
+from simulations.loopback import COMMAND, SITES, spawn
 from tests.integration.consortium import (
-    COMMAND,
     MARKS,
     PLAIN,
     PRIVATE,
-    SITES,
     TIMEOUT,
     World,
     kill,
-    spawn,
     stop,
     wait_for,
     weights,

@@ -16,8 +16,8 @@ import sys
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,8 +33,8 @@ from common.processes import is_listening
 from server.deploy.control import Control
 from server.provision.consortium import Consortium
 from server.provision.renew import renew
+from simulations.loopback import COMMAND, spawn
 from tests.integration.consortium import (
-    COMMAND,
     MARKS,
     PLAIN,
     TIMEOUT,
@@ -42,7 +42,6 @@ from tests.integration.consortium import (
     copy_of,
     new_key,
     pid_of,
-    spawn,
     wait_for,
 )
 
@@ -160,27 +159,41 @@ def another_consortium(folder: Path, host: str) -> Path:
     return folder / "coordinator"
 
 
-@contextmanager
-def tls_server(folder: Path) -> Iterator[int]:
+def tls_server(folder: Path) -> AbstractContextManager[int]:
     """Something that speaks TLS with the certificate of a coordinator's folder."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.crt", folder / "server.key")
+
+    def shake_hands(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(1)
+
+    return listening(shake_hands)
+
+
+def plaintext_server() -> AbstractContextManager[int]:
+    """Something that speaks HTTP where TLS is expected."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1024)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    return listening(answer)
+
+
+@contextmanager
+def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port of loopback; ``answer`` meets each connection to it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def answer() -> None:
-            while True:
-                try:
+        def accept() -> None:
+            with suppress(OSError):  # the block has ended
+                while True:
                     connection, _ = listener.accept()
-                except OSError:
-                    return
-                with (
-                    connection,
-                    suppress(OSError),
-                    context.wrap_socket(connection, server_side=True) as tls,
-                ):
-                    tls.recv(1)
+                    with connection, suppress(OSError):  # whoever was deceived goes away
+                        answer(connection)
 
-        threading.Thread(target=answer, daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
         yield int(listener.getsockname()[1])
 
 
@@ -225,25 +238,6 @@ def status_code(connection: http.client.HTTPConnection, path: str) -> int:
     with closing(connection):
         connection.request("POST", path, b"")
         return connection.getresponse().status
-
-
-@contextmanager
-def plaintext_server() -> Iterator[int]:
-    """Something that speaks HTTP where TLS is expected."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def answer() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(1024)
-                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-
-        threading.Thread(target=answer, daemon=True).start()
-        yield int(listener.getsockname()[1])
 
 
 EVIL_CLIENT = """
