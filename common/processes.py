@@ -161,6 +161,15 @@ def end_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     return prepare
 
 
+def end_with_starter() -> None:
+    """Have this very process killed when the thread that forked or started it ends, on Linux.
+
+    For what :class:`Children` did not start: a fork does not inherit its parent's request.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
 def wait_until(
     ready: Callable[[], bool], child: Child, seconds: float, what: str, poll: float = 0.1
 ) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from client.deploy.certificate import read_node_certificate, tls_context
 from client.deploy.consortium import Membership
-from client.deploy.keys import check_key
+from client.deploy.keys import key_fingerprint
 from client.gate.pages import check_site
 from client.site import Site
 from common.errors import FedroundsError, SettingsError
@@ -82,7 +82,7 @@ def _settings(folder: Path) -> str:
 
 
 def _key(folder: Path) -> str:
-    found = check_key(folder)
+    found = key_fingerprint(folder)
     if Membership.open(folder).mutual_tls:
         found += f", certificate until {read_node_certificate(folder).not_valid_after_utc:%Y-%m-%d}"
     return found

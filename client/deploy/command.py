@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from client.deploy.certificate import NODE_CERTIFICATE
 from client.deploy.consortium import Membership
-from client.deploy.flags import Flag, user
+from client.deploy.flags import Flag, FlagName
 from client.deploy.keys import make_key
 from common.errors import SettingsError
 from common.flower import quiet_environment
-from common.journal import Journal
+from common.journal import Journal, user
 from common.node_keys import fingerprint
 from common.schema import suggest
 
@@ -110,10 +111,10 @@ def _leave(folder: Path, rest: list[str]) -> int:
     return _set(folder, rest, "left", said)
 
 
-def _set(folder: Path, rest: list[str], name: str, said: str) -> int:
+def _set(folder: Path, rest: list[str], name: FlagName, said: str) -> int:
     _expect_nothing(rest)
     Membership.open(folder)
-    Flag(folder, "paused" if name == "paused" else "left").set()
+    Flag(folder, name).set()
     Journal(folder).audit(f"{name} asked", by=user())
     print(said)
     return 0
@@ -146,12 +147,12 @@ def _runs(folder: Path, rest: list[str]) -> int:
     return 0
 
 
-def _decide(folder: Path, rest: list[str], decision: str) -> int:
+def _decide(folder: Path, rest: list[str], decision: Literal["approved", "refused"]) -> int:
     from client.deploy.approvals import decide
 
     if len(rest) != 1:
         raise SettingsError("expected 'client approve SITE RUN' or 'client refuse SITE RUN'")
-    approval = decide(folder, rest[0], "approved" if decision == "approved" else "refused", user())
+    approval = decide(folder, rest[0], decision, user())
     print(f"{approval.decision}: {approval.words()}")
     return 0
 

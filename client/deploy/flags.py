@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 from typing import Literal
 
 from common.checkpoint import write_json
+from common.journal import user
+
+FlagName = Literal["paused", "left"]
 
 
 class Flag:
     """A file that is there or not; it says who set it."""
 
-    def __init__(self, folder: Path, name: Literal["paused", "left"]) -> None:
+    def __init__(self, folder: Path, name: FlagName) -> None:
         self.path = folder / name
 
     def is_set(self) -> bool:
@@ -24,11 +25,3 @@ class Flag:
 
     def clear(self) -> None:
         self.path.unlink(missing_ok=True)
-
-
-def user() -> str:
-    """Who is at the keyboard; a container's user may have no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

@@ -34,7 +34,7 @@ def make_key(folder: Path, name: str) -> str:
     return line
 
 
-def check_key(folder: Path) -> str:
+def key_fingerprint(folder: Path) -> str:
     """The fingerprint of the key that :func:`read_key` reads."""
     return fingerprint(public_line(read_key(folder).public_key()))
 

@@ -14,10 +14,10 @@ from client.deploy.approvals import decide
 from client.deploy.certificate import tls_context
 from client.deploy.connection import Connection
 from client.deploy.consortium import Membership
-from client.deploy.flags import Flag, user
-from client.deploy.keys import check_key
+from client.deploy.flags import Flag
+from client.deploy.keys import key_fingerprint
 from common.errors import SettingsError
-from common.journal import Follower, Journal
+from common.journal import Follower, Journal, user
 from common.processes import Children, only_one, terminated_like_ctrl_c
 from common.schema import read_yaml
 
@@ -68,7 +68,7 @@ def prepare(folder: Path) -> tuple[Membership, str]:
             f"{left.path}: this site has left the consortium; 'fedrounds client resume {folder}' "
             "joins it again"
         )
-    return membership, check_key(folder)
+    return membership, key_fingerprint(folder)
 
 
 def _name_in_settings(folder: Path) -> str:

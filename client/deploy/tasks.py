@@ -24,12 +24,14 @@ from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResult
 from client.deploy.consortium import UNUSABLE
 from common.errors import SettingsError
 from common.flower import replace_in
+from common.processes import end_with_starter
 
 PRELOADED = [
     "client.app",
     "client.deploy.consent",
     "flwr.supernode.runtime.run_clientapp",
     "torch._dynamo",  # which the first optimiser of a process imports: 1 to 3 s
+    "client.deploy.mortal",
 ]
 
 
@@ -99,6 +101,7 @@ def run_task(folder: str, address: str, token: str, parent: int) -> None:
     from client.deploy.consent import consent_mod
     from client.packed import packing_mod
 
+    end_with_starter()
     site = Path(folder)
     guard_clientapp(site, lambda: build_client_app(mods=[packing_mod, consent_mod(site)]))
     run_clientapp(address, token, insecure=True, parent_pid=parent)

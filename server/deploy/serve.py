@@ -42,6 +42,13 @@ from server.provision.consortium import Consortium, utc_now
 from server.strategies import build_strategy
 from server.tracking import Tracker, open_tracker, require_tracker
 
+LOCK = "server.lock"
+RUNS = "runs.jsonl"
+"""Each run that was started or resumed, and where its folder is."""
+
+SOON_DAYS = 30
+LOOK_SECONDS = 0.3
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -49,14 +56,6 @@ class Ended:
 
     exit_code: int
     error: str | None
-
-
-LOCK = "server.lock"
-RUNS = "runs.jsonl"
-"""Each run that was started or resumed, and where its folder is."""
-
-SOON_DAYS = 30
-LOOK_SECONDS = 0.3
 
 
 def serve(consortium: Consortium, run: Run, options: ServerOptions) -> Ended:

@@ -1,8 +1,8 @@
 """The CA, and the certificates that it signs: X.509 version 3 by the profile of RFC 5280.
 
 Each server name is a subjectAltName (RFC 5280, section 4.2.1.6); the subject's common name is for
-people and checked by nobody (RFC 9525, section 6.3). A site's names
-its key, which the proxy goes by (``mutual.py``).
+people and checked by nobody (RFC 9525, section 6.3). A site's names its key, which the proxy goes
+by (``mutual.py``).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from server.provision.settings import host_problems, port_problems, site_problem
 
 
 @dataclass(frozen=True)
-class Membership:
+class Member:
     """What is written down about a site; its key is a file of its own."""
 
     added: str
@@ -53,7 +53,7 @@ class ConsortiumFile:
     port: int
     superlink_port: int
     created: str
-    sites: Mapping[str, Membership]
+    sites: Mapping[str, Member]
     mutual_tls: bool = False
 
 

@@ -62,6 +62,24 @@ with Children(Journal(Path({str(tmp_path)!r}))) as children:
     print(children.start("it", words, os.environ, Path()).process.pid, flush=True)
     time.sleep(60)
 """
+    expect_child_gone_with_parent(script)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_fork_can_ask_for_the_same() -> None:
+    expect_child_gone_with_parent("""
+import os, time
+from common.processes import end_with_starter
+if os.fork():
+    time.sleep(60)
+end_with_starter()
+print(os.getpid(), flush=True)
+time.sleep(60)
+""")
+
+
+def expect_child_gone_with_parent(script: str) -> None:
+    """Kill what runs a script that prints the id of its child."""
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())

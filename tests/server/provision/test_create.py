@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from client.deploy.consortium import Membership, ca_certificate
-from client.deploy.keys import check_key
+from client.deploy.keys import key_fingerprint
 from client.site import Site, SiteSettings
 from common.errors import SettingsError
 from common.node_keys import NODE_KEY, NODE_PUBLIC_KEY, fingerprint
@@ -134,7 +134,7 @@ def test_central_keys_come_with_a_warning_and_an_audit_line(
             ["ssh-keygen", "-lf", kit / NODE_KEY], capture_output=True, text=True, check=True
         )
         assert central[site] in listed.stdout
-        assert check_key(kit) == central[site]
+        assert key_fingerprint(kit) == central[site]
         assert "made by the coordinator" in (kit / "README.md").read_text(encoding="utf-8")
     assert not list((output / "kits").glob("*.zip"))
 

@@ -22,7 +22,7 @@ import fedrounds
 from client.deploy.certificate import read_node_certificate, tls_context
 from client.deploy.consortium import Membership
 from client.deploy.forwarder import Forwarder
-from client.deploy.keys import check_key, make_key
+from client.deploy.keys import key_fingerprint, make_key
 from common.errors import SettingsError
 from common.journal import Journal, read_lines
 from common.node_keys import fingerprint, new_key_pair
@@ -130,7 +130,7 @@ def test_every_fingerprint_is_read_alike_by_nginx_and_by_us(make: Make) -> None:
     superlink = SuperLink()
     while True:
         kit = join(made, "a", new_key=True)
-        if "+" in check_key(kit):
+        if "+" in key_fingerprint(kit):
             break
         (kit / "node.key").unlink()
         (kit / "node.pub").unlink()
@@ -160,7 +160,7 @@ def test_the_forwarder_carries_a_supernodes_calls_and_shows_the_certificate(
     with pytest.raises(ConnectionRefusedError):
         ask(inner, port)
     line = read_lines(consortium.folder / "proxy" / "access.jsonl")[0]
-    assert check_key(kit).replace("+", "\\+") in line["certificate"]
+    assert key_fingerprint(kit).replace("+", "\\+") in line["certificate"]
 
 
 @needs_nginx
@@ -194,7 +194,7 @@ def test_the_certificate_is_a_clients_of_that_key_for_its_days(make: Make) -> No
         [*words, str(made.ca_certificate), str(kit / "node.crt")], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert check_key(kit) in {str(name.value) for name in certificate.subject}
+    assert key_fingerprint(kit) in {str(name.value) for name in certificate.subject}
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     left = certificate.not_valid_after_utc - utc_now()
