@@ -72,6 +72,7 @@ def _known_runs(consortium: Consortium) -> list[dict[str, Any]]:
 
 def _run(folder: Path) -> dict[str, Any]:
     events = read_lines(folder / EVENTS)
+    joined = [e for e in events if e["event"] == "joined"]
     rounds = [e for e in events if e["event"] == "round"]
     ends = [e for e in events if e["event"] == "ended"]
     last = events[-1] if events else None
@@ -79,7 +80,10 @@ def _run(folder: Path) -> dict[str, Any]:
     return {
         "output_dir": str(folder),
         "rounds": max((e["round"] for e in rounds), default=0),
-        "sites": sorted({e["site"] for e in events if e["event"] == "joined"}),
+        "sites": sorted({e["site"] for e in joined}),
+        "evaluate_only": rounds[-1]["evaluate_only"]
+        if rounds
+        else {e["site"]: e["evaluate_only"] for e in joined if "evaluate_only" in e},
         "left_out": rounds[-1]["refused"] if rounds else {},
         "last_event": last["time"] if last else None,
         "ended": ended,
@@ -109,8 +113,10 @@ def print_status(status: dict[str, Any]) -> None:
     runs = Table("run", "rounds", "sites", "last heard", "state")
     for run in status["runs"]:
         state = "complete" if run["complete"] else run["error"] or "not ended"
+        reasons = run["evaluate_only"]
+        sites = (f"{s} (evaluates: {reasons[s]})" if s in reasons else s for s in run["sites"])
         runs.add_row(
-            Path(run["output_dir"]).name, str(run["rounds"]), ", ".join(run["sites"]),
+            Path(run["output_dir"]).name, str(run["rounds"]), ", ".join(sites),
             run["last_event"] or "", state,
         )  # fmt: skip
     console.print(runs)

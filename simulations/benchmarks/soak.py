@@ -1,6 +1,6 @@
 """Whether a site's memory and disk grow: 200 rounds under privacy, three phantom hospitals.
 
-    python -m simulations.benchmarks.soak [--json] [--rounds N]
+    python -m simulations.benchmarks.soak [--json]
 
 One worker process runs every site's handlers in all rounds, so what they left in memory would add
 up there (a deployed site has a new process for each message). What a site must keep grows with
@@ -79,7 +79,10 @@ class Sampler(Silent):
 
 
 def soak(folder: Path, rounds: int, every: int) -> list[Sample]:
-    """Train in ``folder``, whose site folders are kept, and sample every ``every`` rounds."""
+    """Train in ``folder``, whose site folders are kept, and sample every ``every`` rounds.
+
+    Samples are to be three or more, so that their second half is some rounds long.
+    """
     root = folder / "hospitals"
     write_hospitals(root, 0, SMALL_HOSPITALS)
     settings = load_settings([*WORDS, f"rounds={rounds}", f"data.root={root}"])
@@ -114,9 +117,8 @@ def _most(last: Mapping[str, int], first: Mapping[str, int]) -> int:
 
 def main(words: Sequence[str]) -> None:
     """Run and print."""
-    rounds = int(words[words.index("--rounds") + 1]) if "--rounds" in words else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
-        samples = soak(Path(folder), rounds, EVERY)
+        samples = soak(Path(folder), ROUNDS, EVERY)
     grown, about = growth(samples), machine()
     if "--json" in words:
         rows = [asdict(sample) for sample in samples]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import fedrounds
-from client.deploy.keys import check_key
+from client.deploy.keys import key_fingerprint
 from client.deploy.refusals import refusal
 from client.deploy.serve import prepare
 from client.site import Site
@@ -42,7 +42,7 @@ def test_init_makes_a_key_once(kit: Path, capsys: pytest.CaptureFixture[str]) ->
     line = read_public_key(kit / "node.pub")  # as the coordinator reads it
     assert line in said
     assert fingerprint(line) in said
-    assert check_key(kit) == fingerprint(line)
+    assert key_fingerprint(kit) == fingerprint(line)
     assert stat.S_IMODE((kit / "node.key").stat().st_mode) == 0o600
     assert "PRIVATE" not in said
     before = (kit / "node.key").read_bytes()

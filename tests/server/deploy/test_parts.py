@@ -158,16 +158,23 @@ def test_the_status_of_a_server_that_does_not_run(
     run = consortium.folder / "runs" / "one"
     run.mkdir(parents=True)
     append_line(consortium.folder / "runs.jsonl", {"run_id": "x", "output_dir": str(run)})
-    Events(run, "").ended(SettingsError("a wrong setting"))
+    events = Events(run, "")
+    scores = Description("b", "x", 0, None, evaluate_only="policy")
+    events.described({"a": Description("a", "x", 0, None), "b": scores})
+    events.ended(SettingsError("a wrong setting"))
     capsys.readouterr()
     assert fedrounds.main(["server", "status", str(consortium.folder), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
     assert not status["running"]
     assert [s["registered"] for s in status["sites"]] == [False] * 3
     assert status["last_error"] == "a wrong setting"
+    assert status["runs"][-1]["sites"] == ["a", "b"]
+    assert status["runs"][-1]["evaluate_only"] == {"b": "policy"}
     assert status["certificate_expires"].endswith("Z")
     assert fedrounds.main(["server", "status", str(consortium.folder)]) == 0
-    assert "a wrong setting" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a wrong setting" in said
+    assert "b (evaluates:" in said
 
 
 @pytest.mark.parametrize(

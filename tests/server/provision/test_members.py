@@ -249,7 +249,7 @@ def test_the_audit_log_says_who(consortium: Consortium, monkeypatch: pytest.Monk
     def nameless() -> str:
         raise KeyError("no such user")
 
-    monkeypatch.setattr("server.provision.audit.getpass.getuser", nameless)
+    monkeypatch.setattr("common.journal.getpass.getuser", nameless)
     main(["renew", str(consortium.folder)])
     last = json.loads((consortium.folder / "audit.jsonl").read_text().splitlines()[-1])
     assert last["by"] == str(os.getuid())
