@@ -81,6 +81,7 @@ def test_strangers_and_servers_that_are_another_one(
     assert "does not speak TLS" in said[2][1]
     for kit in (stranger, foreign, deceived):
         assert "refused by the server" in (kit / "audit.jsonl").read_text()
+    wait_for(lambda: refused_calls(world, "/v1/fleet/activate-node"), "the stranger's audit line")
     assert fedrounds.main(["client", str(world.kit("southgate")), "--check"]) == 0
     assert fedrounds.main(["client", str(foreign), "--check"]) == 1
 

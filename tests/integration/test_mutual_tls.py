@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,18 +17,13 @@ import fedrounds
 from common.journal import read_lines
 from common.processes import free_port, is_listening
 from server.provision.consortium import Consortium
+from simulations.loopback import SITES, spawn, terminate
 from tests.conftest import PROJECT
+from tests.integration.consortium import MARKS, wait_for
 
-SITES = ("eastbrook", "northfield", "southgate")
-TIMEOUT = 240
+pytestmark = MARKS
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.deployment,
-    pytest.mark.skipif(
-        not (shutil.which("nginx") or Path("/usr/sbin/nginx").exists()), reason="needs nginx"
-    ),
-]
+SCRIPT_SECONDS = 240
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +35,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(
         [*words, f"port={free_port()}", f"superlink_port={free_port()}"],
         env={**os.environ, "PATH": path, "PYTHONPATH": str(PROJECT)},
-        capture_output=True, text=True, timeout=TIMEOUT, check=False,
+        capture_output=True, text=True, timeout=SCRIPT_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"results: {folder / 'run' / 'result.json'}" in done.stdout
@@ -65,16 +58,11 @@ def test_the_documented_script_makes_a_consortium_train_and_ends_it(tried: Path)
 
 @contextmanager
 def process(words: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as stream:
-        started = subprocess.Popen(
-            [sys.executable, str(PROJECT / "fedrounds.py"), *words],
-            stdout=stream, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            yield started
-        finally:
-            started.send_signal(signal.SIGTERM)
-            started.wait(30)
+    started = spawn(words, log)
+    try:
+        yield started
+    finally:
+        terminate(started)
 
 
 def test_a_revoked_site_is_refused_by_the_proxy_while_the_server_runs(
@@ -85,13 +73,11 @@ def test_a_revoked_site_is_refused_by_the_proxy_while_the_server_runs(
     training = ["experiment=phantom", "privacy=none", "wait_seconds=120"]
     output = f"output_dir={tmp_path / 'run'}"
     with process(["server", str(consortium.folder), *training, output], tmp_path / "server"):
-        wait_for(consortium)
+        wait_for(lambda: is_listening(consortium.port), "the proxy")
         assert fedrounds.main(["client", str(southgate), "--check"]) == 0
         with process(["client", str(southgate)], tmp_path / "client") as client:
-            deadline = time.monotonic() + 120  # Flower may take it for connected still
-            while "connected to" not in (tmp_path / "client").read_text():
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
+            log = tmp_path / "client"  # Flower may take it for connected still
+            wait_for(lambda: "connected to" in log.read_text(), "southgate to connect")
             assert fedrounds.main(["provision", "revoke", str(consortium.folder), "southgate"]) == 0
             assert client.wait(60) == 2
         assert "the key was revoked" in (tmp_path / "client").read_text()
@@ -114,10 +100,3 @@ def check_another_server(kit: Path, folder: Path) -> None:
         assert client.wait(60) == 2
     assert "is not the one of this kit" in (folder / "said").read_text()
     assert read_lines(deceived / "audit.jsonl")[-2]["event"] == "refused by the server"
-
-
-def wait_for(consortium: Consortium) -> None:
-    deadline = time.monotonic() + 60
-    while not is_listening(consortium.port):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
