@@ -114,9 +114,9 @@ def print_status(status: dict[str, Any]) -> None:
     for run in status["runs"]:
         state = "complete" if run["complete"] else run["error"] or "not ended"
         reasons = run["evaluate_only"]
-        sites = (f"{s} (evaluates: {reasons[s]})" if s in reasons else s for s in run["sites"])
+        names = (f"{s} (evaluates: {reasons[s]})" if s in reasons else s for s in run["sites"])
         runs.add_row(
-            Path(run["output_dir"]).name, str(run["rounds"]), ", ".join(sites),
+            Path(run["output_dir"]).name, str(run["rounds"]), ", ".join(names),
             run["last_event"] or "", state,
         )  # fmt: skip
     console.print(runs)
