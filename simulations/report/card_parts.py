@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.checkpoint import read_json
+from common.config import LossSettings
 from common.data.labels import is_multi_label
 from common.data.transforms import MEAN, STD
 from simulations.report.run import FinishedRun
@@ -57,7 +58,8 @@ def training_facts(run: FinishedRun) -> Facts:
         "initialisation": "random, from the seed",
         "selection": "the model after the last round; no test figure chose it",
         "ensemble": "none",
-        "class imbalance": "neither sampling nor loss weighs the classes",
+        "loss": settings.loss.name.replace("_", " "),
+        "class imbalance": _imbalance(settings.loss),
     }
 
 
@@ -137,6 +139,13 @@ def limits(run: FinishedRun) -> list[str]:
         lines.append("trained on synthetic images: it says nothing about patients")
     lines.append("never tried in clinical use; not a medical device")
     return lines
+
+
+def _imbalance(loss: LossSettings) -> str:
+    if loss.name == "cross_entropy":
+        return "neither sampling nor loss weighs the classes"
+    by = "public shares of the classes" if loss.priors else "each site's own training images"
+    return "the loss, hard images first" if loss.name == "focal" else f"the loss, by {by}"
 
 
 def _site(run: FinishedRun, site: Mapping[str, Any]) -> Facts:

@@ -10,18 +10,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from common.checkpoint import write_bytes
 from common.errors import SettingsError
 from simulations.report.blocks import Section
+from simulations.report.calibration import calibration_section
 from simulations.report.card import write_card
 from simulations.report.curves import learning_section
 from simulations.report.outcome import key_figures, outcome_sentence
 from simulations.report.performance import performance_section
 from simulations.report.privacy import privacy_section
 from simulations.report.remake import remake_section, settings_section
+from simulations.report.roc import roc_section
 from simulations.report.run import FinishedRun
 from simulations.report.sites import absences_section, sites_section
 
 SECTIONS: tuple[Callable[[FinishedRun], Section | None], ...] = (
     sites_section,
     performance_section,
+    roc_section,
+    calibration_section,
     learning_section,
     privacy_section,
     absences_section,

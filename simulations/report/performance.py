@@ -7,7 +7,32 @@ from typing import Any
 
 from simulations.report.blocks import Block, Section, Table, Text
 from simulations.report.run import FinishedRun
-from simulations.report.text import figure_text
+from simulations.report.text import figure_text, of_model
+
+OVERALL = {
+    "auroc_macro": "macro AUROC",
+    "auroc_micro": "micro AUROC",
+    "auprc_macro": "macro AUPRC",
+    "auprc_micro": "micro AUPRC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1_macro": "macro F1",
+    "mcc": "Matthews correlation",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "log_loss": "log loss",
+}
+BY_CLASS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "f1": "F1",
+}
+POINTS = {
+    "at_specificity": "At the wanted specificity",
+    "at_sensitivity": "At the wanted sensitivity",
+}
 
 
 def performance_section(run: FinishedRun) -> Section:
@@ -22,47 +47,59 @@ def performance_section(run: FinishedRun) -> Section:
 
 def _model(name: str, metrics: Mapping[str, Any]) -> list[Block]:
     of_whom = f"model of {name}" if name else "pooled over the sites"
-    blocks: list[Block] = [_classes(of_whom, metrics)]
+    blocks: list[Block] = [_classes(f"Class by class, {of_whom}", metrics)]
     if "noise_std" in metrics:
         blocks.append(Text(_noise(metrics)))
     else:
-        blocks.insert(0, _summary(of_whom, metrics))
+        blocks.insert(0, _summary(f"All classes, {of_whom}", metrics))
+        blocks += _points(of_whom, metrics)
         blocks.append(
             Text(
-                f"Scores are counted on a grid, so that AUROC is exact to "
-                f"±{metrics['bin_error'] or 0:.1e}. Intervals are 95%."
+                "Intervals are 95%. Scores are counted on a grid, so that AUROC is exact to "
+                f"±{metrics['bin_error'] or 0:.1e}."
             )
         )
     if metrics["left_out"]:
         left_out = ", ".join(metrics["left_out"])
-        blocks.append(Text(f"Left out of the macro figure for want of support: {left_out}."))
+        blocks.append(Text(f"Left out of the macro figures for want of support: {left_out}."))
     return blocks
 
 
-def _summary(of_whom: str, metrics: Mapping[str, Any]) -> Table:
-    names = {
-        "auroc_macro": "macro AUROC",
-        "auprc_macro": "macro AUPRC",
-        "balanced_accuracy": "balanced accuracy",
-        "log_loss": "log loss",
-    }
-    rows = tuple((title, figure_text(metrics[key])) for key, title in names.items())
-    return Table(f"All classes, {of_whom}", ("figure", "value and 95% interval"), rows)
+def _summary(caption: str, metrics: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (title, figure_text(metrics[key])) for key, title in OVERALL.items() if key in metrics
+    )
+    return Table(caption, ("figure", "value and 95% interval"), rows)
 
 
-def _classes(of_whom: str, metrics: Mapping[str, Any]) -> Table:
+def _classes(caption: str, metrics: Mapping[str, Any]) -> Table:
+    named = {key: title for key, title in BY_CLASS.items() if key in metrics}
     rows = tuple(
         (
             name,
             figure["support"]["positives"],
             figure["support"]["negatives"],
-            figure_text(figure),
-            figure_text(metrics.get("auprc", {}).get(name)),
+            *(figure_text(metrics[key][name]) for key in named),
         )
         for name, figure in metrics["auroc"].items()
     )
-    head = ("class", "positives", "negatives", "AUROC", "AUPRC")
-    return Table(f"Class by class, {of_whom}", head, rows)
+    return Table(caption, ("class", "positives", "negatives", *named.values()), rows)
+
+
+def _points(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:
+    """Sensitivity and specificity at thresholds that were chosen on validation patients."""
+    return [
+        Table(
+            f"{title}, with the threshold chosen on validation patients, {of_whom}",
+            ("class", "sensitivity", "specificity"),
+            tuple(
+                (name, figure_text(figure), figure_text(metrics[key]["specificity"][name]))
+                for name, figure in metrics[key]["sensitivity"].items()
+            ),
+        )
+        for key, title in POINTS.items()
+        if key in metrics
+    ]
 
 
 def _noise(metrics: Mapping[str, Any]) -> str:

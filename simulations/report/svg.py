@@ -63,6 +63,18 @@ def drawing() -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
+@contextmanager
+def panels(number: int) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure with ``number`` panels, two abreast."""
+    rows = -(-number // 2)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(SIZE[0], 0.5 + 2.4 * rows), layout="constrained")
+        grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
+        for unused in grid.flat[number:]:
+            unused.set_visible(False)
+        yield figure, list(grid.flat[:number])
+
+
 def line_style(number: int) -> dict[str, Any]:
     """Colour and dash of the line with this number, from 0: both tell lines apart."""
     return {

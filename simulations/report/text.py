@@ -1,4 +1,4 @@
-"""One figure as people read it."""
+"""Figures and guarantees as people read them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def pooled_metrics(result: Mapping[str, Any]) -> dict[str, Any]:
         }
     beside = result["personal_metrics"]
     return {"": result["metrics"], **({"each site, scored at that site": beside} if beside else {})}
+
+
+def of_model(name: str) -> str:
+    """How a caption names a model; a run's only one has no name."""
+    return f", model of {name}" if name else ""
 
 
 def guarantee_text(privacy: Mapping[str, Any]) -> str:
