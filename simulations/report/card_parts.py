@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from common.checkpoint import read_json
 from common.config import LossSettings
@@ -178,19 +178,26 @@ def _public_count(run: FinishedRun, privacy: Mapping[str, Any] | None) -> int | 
 
 
 def _figures(metrics: Mapping[str, Any], with_support: bool) -> Facts:
-    """Every figure of a model by name; of a class by name and class."""
-    facts: Facts = {}
-    for name, found in metrics.items():
-        if is_figure(found):
-            facts[name] = _bare(found)
-        elif isinstance(found, Mapping) and found and all(map(is_figure, found.values())):
-            facts[name] = {key: _bare(value) for key, value in found.items()}
+    """Every figure of a model, by the names that the result has for it."""
+    facts = dict(_nested(metrics) or {})
+    if "operating_point" in metrics:
+        facts["operating point"] = metrics["operating_point"]
     if with_support or "noise_std" in metrics:
         facts["support"] = {name: figure["support"] for name, figure in metrics["auroc"].items()}
     return facts
 
 
-def is_figure(found: object) -> bool:
+def _nested(found: object) -> Facts | None:
+    """The figures in a part of a result, without what else is in it; ``None`` without any."""
+    if is_figure(found):
+        return _bare(found)
+    if not isinstance(found, Mapping):
+        return None
+    parts = {name: _nested(part) for name, part in found.items()}
+    return {name: part for name, part in parts.items() if part} or None
+
+
+def is_figure(found: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether something of a result is a value with its interval."""
     return isinstance(found, Mapping) and set(ENDS) <= set(found)
 

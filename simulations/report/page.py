@@ -12,6 +12,7 @@ from common.errors import SettingsError
 from simulations.report.blocks import Section
 from simulations.report.calibration import calibration_section
 from simulations.report.card import write_card
+from simulations.report.comparison import comparison_section
 from simulations.report.curves import learning_section
 from simulations.report.outcome import key_figures, outcome_sentence
 from simulations.report.performance import performance_section
@@ -26,6 +27,7 @@ SECTIONS: tuple[Callable[[FinishedRun], Section | None], ...] = (
     performance_section,
     roc_section,
     calibration_section,
+    comparison_section,
     learning_section,
     privacy_section,
     absences_section,

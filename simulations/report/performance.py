@@ -88,17 +88,26 @@ def _classes(caption: str, metrics: Mapping[str, Any]) -> Table:
 
 def _points(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:
     """Sensitivity and specificity at thresholds that were chosen on validation patients."""
+    chosen = metrics.get("operating_point")
+    if not chosen:
+        return []
+    if not chosen["fitted_on"]:
+        return [Text(f"No threshold was chosen: {chosen['why']}.")]
     return [
         Table(
-            f"{title}, with the threshold chosen on validation patients, {of_whom}",
-            ("class", "sensitivity", "specificity"),
+            f"{title}, by a threshold chosen on {chosen['fitted_on']}, {of_whom}",
+            ("class", "threshold", "sensitivity", "specificity"),
             tuple(
-                (name, figure_text(figure), figure_text(metrics[key]["specificity"][name]))
-                for name, figure in metrics[key]["sensitivity"].items()
+                (
+                    name,
+                    "none" if thresholds[key] is None else f"{thresholds[key]:.3f}",
+                    figure_text(metrics[key]["sensitivity"][name]),
+                    figure_text(metrics[key]["specificity"][name]),
+                )
+                for name, thresholds in chosen["thresholds"].items()
             ),
         )
         for key, title in POINTS.items()
-        if key in metrics
     ]
 
 
