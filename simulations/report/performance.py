@@ -7,7 +7,7 @@ from typing import Any
 
 from simulations.report.blocks import Block, Section, Table, Text
 from simulations.report.run import FinishedRun
-from simulations.report.text import figure_text, of_model
+from simulations.report.text import figure_text
 
 OVERALL = {
     "auroc_macro": "macro AUROC",

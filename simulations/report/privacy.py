@@ -48,7 +48,7 @@ def spent_by_round(run: FinishedRun) -> dict[str, list[tuple[int, float]]]:
 
 
 def _curve(run: FinishedRun, privacy: Mapping[str, Any], most: int) -> list[tuple[int, float]]:
-    steps = run.settings.local_steps
+    steps = run.experiment.round_steps
     rounds = privacy["steps"] // steps
     some = computed_rounds(rounds)
     spaced = sorted({some[round(k * (len(some) - 1) / (most - 1))] for k in range(most)})

@@ -11,19 +11,18 @@ from simulations.report.svg import INK, SERIES, panels, svg_inline
 from simulations.report.text import figure_text, of_model
 
 MOST_ROWS = 12
-"""Points of a curve that its table shows, evenly spaced; ``curves.json`` has them all."""
+"""Points of a curve that its table shows, evenly spaced; ``result.json`` has them all."""
 
 Curve = Mapping[str, list[Any]]
 
 
 def roc_section(run: FinishedRun) -> Section | None:
-    """Each model's curves, pooled over the sites; ``None`` where no exact counts were released."""
+    """Each model's curves; ``None`` where no exact counts were released."""
     blocks: list[Block] = []
-    for number, (name, curves) in enumerate(run.curves.get("roc", {}).items()):
-        metrics = run.models[name]
-        drawn = {c: curve for c, curve in curves.items() if curve["fpr"]}
-        if drawn:
-            blocks.append(_plot(f"roc-{number}", name, drawn, metrics["auroc"]))
+    for number, (name, metrics) in enumerate(run.models.items()):
+        curves = {c: curve for c, curve in metrics.get("roc", {}).items() if curve["fpr"]}
+        if curves:
+            blocks.append(_plot(f"roc-{number}", name, curves, metrics["auroc"]))
     if not blocks:
         return None
     text = (

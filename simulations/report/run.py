@@ -12,8 +12,9 @@ import yaml
 
 from common.checkpoint import read_json
 from common.compose import settings_from_plain
-from common.config import Settings
+from common.config import Experiment, Settings, TaskSettings
 from common.errors import CheckpointError, SettingsError
+from common.schema import narrow
 from simulations.report.text import pooled_metrics
 
 AUDITS = "audit*/audit.json"
@@ -30,7 +31,6 @@ class FinishedRun:
         rounds: the lines of ``rounds.jsonl``.
         config: ``config.yaml``, as it stands.
         settings: the same, typed.
-        curves: ``curves.json``: ROC curves, a class; empty where no exact counts were released.
         audits: what audits into this folder found.
     """
 
@@ -39,7 +39,6 @@ class FinishedRun:
     rounds: tuple[Mapping[str, Any], ...]
     config: str
     settings: Settings
-    curves: Mapping[str, Any]
     audits: tuple[Mapping[str, Any], ...]
 
     @staticmethod
@@ -59,16 +58,19 @@ class FinishedRun:
             raise CheckpointError(
                 f"{folder}: expected rounds.jsonl and config.yaml of a run: {error}"
             ) from error
-        curves = folder / "curves.json"
         return FinishedRun(
             folder=folder,
             result=result,
             rounds=rounds,
             config=config,
             settings=settings,
-            curves=read_json(curves) if curves.exists() else {},
             audits=tuple(read_json(path) for path in sorted(folder.glob(AUDITS))),
         )
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the sites were sent, but for classes that a simulation may have derived."""
+        return self.settings.shared(narrow(TaskSettings, self.settings.data))
 
     @property
     def sites(self) -> Sequence[Mapping[str, Any]]:

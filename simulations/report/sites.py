@@ -21,10 +21,19 @@ def sites_section(run: FinishedRun) -> Section:
     unit = run.unit
     counted = [site for site in run.sites if "patients" in site]
     head = ["site", "part in the run", "macro AUROC in test", "figures released"]
+    if any(site["personal"] for site in run.sites):
+        head.append("macro AUROC of its own model")
     if counted:
         head += [f"{unit}s to train", f"{unit}s in test", "images to train", "images in test"]
     rows = tuple(
-        (site["name"], part_of(site), _score(site), site["released"], *_counts(site))
+        (
+            site["name"],
+            part_of(site),
+            _score(site),
+            site["released"],
+            *_personal(site),
+            *_counts(site),
+        )
         for site in run.sites
     )
     kinds = [text for kind, text in RELEASED.items() if kind in {s["released"] for s in run.sites}]
@@ -48,6 +57,10 @@ def part_of(site: Mapping[str, Any]) -> str:
 
 def _score(site: Mapping[str, Any]) -> str:
     return figure_text(site["metrics"]["auroc_macro"]) if site["metrics"] else "none"
+
+
+def _personal(site: Mapping[str, Any]) -> tuple[Cell, ...]:
+    return (_score(site["personal"]),) if site["personal"] else ()
 
 
 def _counts(site: Mapping[str, Any]) -> tuple[Cell, ...]:
