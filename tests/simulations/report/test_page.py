@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -96,10 +97,10 @@ def test_a_sites_own_pages_are_not_in_it(finished_run: Path) -> None:
 
 def test_what_a_run_brings_is_text_and_never_html(changed: Callable[..., FinishedRun]) -> None:
     def result(facts: dict[str, Any]) -> None:
+        renamed = json.dumps(facts["metrics"]).replace('"nodule"', json.dumps(EVIL))
+        facts["metrics"] = json.loads(renamed)
         facts["experiment"] = EVIL
         facts["sites"][0]["name"] = EVIL
-        auroc = facts["metrics"]["auroc"]
-        facts["metrics"]["auroc"] = {EVIL: auroc["nodule"]}
         facts["metrics"]["left_out"] = [EVIL]
         facts["incomplete"] = [EVIL]
         facts["versions"] = {EVIL: EVIL}

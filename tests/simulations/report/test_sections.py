@@ -50,7 +50,8 @@ def test_each_model_stands_at_each_site_with_its_interval(
             "design": "cross_site",
             "unit": "patient",
             "tests": ["a", "b"],
-            "matrix": {"federation": {"a": figure(0.8), "b": figure(0.7)}, "a alone": {"a": missing}},
+            "matrix": {"federation": {"a": figure(0.8), "b": figure(0.7)},
+                       "a alone": {"a": missing}},
             "differences": [
                 {"test": "a", "model": "federation", "baseline": "a alone",
                  "difference": figure(0.125)}
