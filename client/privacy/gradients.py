@@ -56,8 +56,9 @@ def patient_gradients(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
         for parameter in trained:
             rows: Tensor = parameter.grad_sample  # type: ignore[attr-defined]  # Opacus's own
             rows = rows.to(parameter.dtype)  # the clip is never in half precision
-            mean = rows.reshape(-1, views, *parameter.shape).mean(dim=1)
-            parameter.grad_sample = mean  # type: ignore[attr-defined]
+            if views > 1:
+                rows = rows.reshape(-1, views, *parameter.shape).mean(dim=1)
+            parameter.grad_sample = rows  # type: ignore[attr-defined]
 
     try:
         yield fill

@@ -59,8 +59,10 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no type
         """Clip each row's gradient to C and add it: one patient moves the sum by at most C."""
         norms = _row_norms([p.grad_sample for p in self.params])
         factors = clip_factors(norms, self.max_grad_norm, self.clip)
+        broken = factors == 0
         for parameter in self.params:
-            parameter.grad_sample[factors == 0] = 0.0  # zero times NaN would be NaN
+            if broken.any():
+                parameter.grad_sample[broken] = 0.0  # zero times NaN would be NaN
             parameter.summed_grad += torch.einsum("b,b...->...", factors, parameter.grad_sample)
             parameter.grad_sample = None
 
@@ -105,5 +107,6 @@ def clip_factors(norms: Tensor, max_grad_norm: float, clip: Clip) -> Tensor:
 
 def _row_norms(grad_samples: list[Tensor]) -> Tensor:
     """L2 norm of each row over all parameters, (B,); each of them (B, *shape)."""
-    squares = [torch.linalg.vecdot(flat, flat) for flat in (g.flatten(1) for g in grad_samples)]
-    return torch.stack(squares).sum(dim=0).sqrt()
+    norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grad_samples]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    return total
