@@ -14,7 +14,9 @@ from client.privacy import gradients
 from client.privacy.entropy import SecretStream
 from client.privacy.gradients import patient_gradients, patients_at_once
 from client.privacy.optimizer import PatientOptimizer, clip_factors
-from common.models import CNN
+from common.config import ModelSettings
+from common.models.classifier import Classifier
+from common.models.cnn import CNN
 
 C = 0.05
 VIEWS = 4
@@ -25,7 +27,7 @@ LOSS = partial(loss_per_image, multi_label=False)
 def model() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return CNN(1, 2, 4).train()
+        return Classifier(CNN(1, ModelSettings(width=4)), 2).train()
 
 
 def batch(patients: int) -> tuple[Tensor, Tensor]:
