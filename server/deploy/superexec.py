@@ -1,10 +1,12 @@
-"""Starts the ServerApp: Flower's SuperExec, with three differences.
+"""Starts the ServerApp: Flower's SuperExec, with four differences.
 
     1. it starts ServerApps alone, and of our own bundle alone. The Control API authenticates
        nobody, so any user of this machine could start a run; its code does not run here.
     2. the ServerApp ends with it. Flower's own sees that its parent is gone, and may wait for the
        SuperLink, which is gone too, for ever.
     3. what the ServerApp prints comes out, and so into the coordinator's log.
+    4. it asks again where the SuperLink answers 500, as it does while its database is busy for more
+       than 5 s: with a large model on a busy machine. Flower's ends, and the run with it.
 
 Run as ``python -m server.deploy.superexec ADDRESS CA SECRET``.
 """
@@ -24,6 +26,9 @@ from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResult
 from common.flower import replace_in
 from common.processes import end_with_parent
 from server.deploy.bundle import build_bundle
+
+ASKED_AGAIN = frozenset({500, 502, 503, 504})
+"""Status codes of HTTP; Flower's own are all but the first."""
 
 
 class ServerAppExecutor:
@@ -67,11 +72,13 @@ class ServerAppExecutor:
 
 def main() -> None:
     """Ask the SuperLink for tasks, until this process is ended."""
+    from flwr.supercore.retry import http_retry
     from flwr.supercore.superexec import run_superexec as superexec
 
     address, ca_certificate, secret = sys.argv[1:]
     executor = ServerAppExecutor()
     replace_in(superexec, "get_executor", lambda *_, **__: executor)
+    replace_in(http_retry, "_RETRYABLE_STATUS_CODES", ASKED_AGAIN)  # 4
     superexec.run_superexec(
         runtime_api_address=address,
         insecure=False,

@@ -32,7 +32,7 @@ MODELS = {
     "100 MB model": ("model=resnet18", "model.width=96"),
 }
 ROUNDS = 10
-LARGE_ROUNDS = 2
+LARGE_ROUNDS = 1
 LOOK_SECONDS = 0.5
 ROLES = {
     "-m fedrounds": "fedrounds",

@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import httpx
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.retry import http_retry
 from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResultStatus, TaskType
 
 import fedrounds
@@ -25,7 +27,7 @@ from server.deploy.delivery import attentive
 from server.deploy.events import EVENTS, Events, describe
 from server.deploy.jobfile import JOB_FILE, job_file, read_attempt, read_job, write_job
 from server.deploy.options import ServerOptions, choose_sites, split_words
-from server.deploy.superexec import ServerAppExecutor
+from server.deploy.superexec import ASKED_AGAIN, ServerAppExecutor
 from server.job import Job, Silent
 from server.provision.consortium import Consortium, utc_now
 from simulations.flower import become_server, give_message_id
@@ -205,6 +207,18 @@ def test_only_the_servers_own_bundle_is_run() -> None:
         TaskType.SERVER_APP, "127.0.0.1:1", "token", False, "ca", False, None, False, 1, "f" * 64
     )
     assert executor.launch(spec).status is LaunchResultStatus.FAILED
+
+
+def test_a_superlink_that_is_busy_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_retry, "_RETRYABLE_STATUS_CODES", ASKED_AGAIN)  # as its process does
+    answers = iter([httpx.Response(500), httpx.Response(200)])
+
+    def ask() -> int:
+        response = next(answers)
+        response.request = httpx.Request("POST", "https://127.0.0.1/v1/runtime/acquire-task")
+        return response.raise_for_status().status_code
+
+    assert http_retry.make_simple_http_retry_invoker().invoke(ask) == 200
 
 
 def test_a_second_server_for_one_folder_is_refused(tmp_path: Path) -> None:
