@@ -35,6 +35,7 @@ ROUNDS = 10
 LARGE_ROUNDS = 1
 LOOK_SECONDS = 0.5
 ROLES = {
+    "-m fedrounds report": "report, at the end",
     "-m fedrounds": "fedrounds",
     "flower-superlink": "SuperLink",
     "flwr-serverapp": "ServerApp",
@@ -43,8 +44,9 @@ ROLES = {
     "client.deploy.supernode": "SuperNode",
     "client.deploy.tasks": "tasks",
     "multiprocessing.forkserver": "fork server and ClientApp",
+    "common.data.decoding.worker": "decoding",
 }
-"""What is in a process's command, to what it is called here; any other is ``other``."""
+"""What is in a process's command, to what it is called here; the first that fits, or ``other``."""
 
 Peaks = dict[str, float]
 """MiB at most, by process: ``server: SuperLink``; of a site's the largest of the three."""
