@@ -157,6 +157,7 @@ def _site(run: FinishedRun, site: Mapping[str, Any]) -> Facts:
         if kind in site:
             name = f"{run.unit}s" if kind == "patients" else kind
             facts |= {f"{name} in {part}": number for part, number in site[kind].items()}
+    facts |= {name: site[name] for name in ("images_refused", "images_repeated") if name in site}
     return facts
 
 

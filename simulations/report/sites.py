@@ -25,6 +25,7 @@ def sites_section(run: FinishedRun) -> Section:
         head.append("macro AUROC of its own model")
     if counted:
         head += [f"{unit}s to train", f"{unit}s in test", "images to train", "images in test"]
+        head.append("images left out")
     rows = tuple(
         (
             site["name"],
@@ -39,7 +40,10 @@ def sites_section(run: FinishedRun) -> Section:
     kinds = [text for kind, text in RELEASED.items() if kind in {s["released"] for s in run.sites}]
     about = f"Of the test figures, {'; '.join(kinds)}."
     if counted:
-        about += " Patients and images are counted exactly, as only a simulation can."
+        about += (
+            " Patients and images are counted exactly, as only a simulation can; left out are "
+            "images that cannot be used and repeats within a patient."
+        )
     return Section(
         "sites", "Sites", (Table("The sites of this run", tuple(head), rows), Text(about))
     )
@@ -67,7 +71,8 @@ def _counts(site: Mapping[str, Any]) -> tuple[Cell, ...]:
     if "patients" not in site:
         return ()
     patients, images = site["patients"], site["images"]
-    return (patients["train"], patients["test"], images["train"], images["test"])
+    left_out = site["images_refused"] + site["images_repeated"]
+    return (patients["train"], patients["test"], images["train"], images["test"], left_out)
 
 
 def absences_section(run: FinishedRun) -> Section:

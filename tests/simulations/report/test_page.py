@@ -143,6 +143,22 @@ def test_a_run_without_privacy_or_figures_says_so(changed: Callable[..., Finishe
     assert "<svg" not in text
 
 
+def test_a_consortiums_run_has_no_counts_and_the_servers_command(
+    changed: Callable[..., FinishedRun],
+) -> None:
+    """A server knows no more than its messages: no patients, no images, no simulation."""
+
+    def result(facts: dict[str, Any]) -> None:
+        del facts["simulation"]
+        for site in facts["sites"]:
+            del site["patients"], site["images"]
+
+    words = Page(render(changed(result))).text
+    assert "A run of a consortium" in words
+    assert "fedrounds server COORDINATOR experiment=phantom" in words
+    assert "Patients and images are counted exactly" not in words
+
+
 def test_equal_runs_give_equal_pages(finished_run: Path) -> None:
     run = FinishedRun.read(finished_run)
     assert render(run) == render(run)
