@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from simulations.report.blocks import Cell, Section, Table, Text
+from simulations.report.blocks import Block, Cell, Section, Table, Text
 from simulations.report.run import FinishedRun
 from simulations.report.text import figure_text
 
@@ -17,36 +17,40 @@ RELEASED = {
 
 
 def sites_section(run: FinishedRun) -> Section:
-    """The table of sites."""
-    unit = run.unit
-    counted = [site for site in run.sites if "patients" in site]
+    """Who took part and how the model does there; in a simulation, what each site holds."""
     head = ["site", "part in the run", "macro AUROC in test", "figures released"]
     if any(site["personal"] for site in run.sites):
         head.append("macro AUROC of its own model")
-    if counted:
-        head += [f"{unit}s to train", f"{unit}s in test", "images to train", "images in test"]
-        head.append("images left out")
     rows = tuple(
-        (
-            site["name"],
-            part_of(site),
-            _score(site),
-            site["released"],
-            *_personal(site),
-            *_counts(site),
-        )
+        (site["name"], part_of(site), _score(site), site["released"], *_personal(site))
         for site in run.sites
     )
     kinds = [text for kind, text in RELEASED.items() if kind in {s["released"] for s in run.sites}]
-    about = f"Of the test figures, {'; '.join(kinds)}."
-    if counted:
-        about += (
-            " Patients and images are counted exactly, as only a simulation can; left out are "
-            "images that cannot be used and repeats within a patient."
+    blocks: list[Block] = [
+        Table("The sites of this run", tuple(head), rows),
+        Text(f"Of the test figures, {'; '.join(kinds)}."),
+    ]
+    if run.simulated:
+        blocks.append(_holdings(run))
+    return Section("sites", "Sites", tuple(blocks))
+
+
+def _holdings(run: FinishedRun) -> Table:
+    """Patients and images of each site."""
+    parts = ("train", "validation", "test")
+    head = [f"{run.unit}s: {part}" for part in parts] + [f"images: {part}" for part in parts]
+    rows = tuple(
+        (
+            site["name"],
+            *(site["patients"][part] for part in parts),
+            *(site["images"][part] for part in parts),
+            site["images_refused"],
+            site["images_repeated"],
         )
-    return Section(
-        "sites", "Sites", (Table("The sites of this run", tuple(head), rows), Text(about))
+        for site in run.sites
     )
+    caption = "What each site holds, counted exactly, as only a simulation can"
+    return Table(caption, ("site", *head, "refused", "repeated"), rows)
 
 
 def part_of(site: Mapping[str, Any]) -> str:
@@ -65,14 +69,6 @@ def _score(site: Mapping[str, Any]) -> str:
 
 def _personal(site: Mapping[str, Any]) -> tuple[Cell, ...]:
     return (_score(site["personal"]),) if site["personal"] else ()
-
-
-def _counts(site: Mapping[str, Any]) -> tuple[Cell, ...]:
-    if "patients" not in site:
-        return ()
-    patients, images = site["patients"], site["images"]
-    left_out = site["images_refused"] + site["images_repeated"]
-    return (patients["train"], patients["test"], images["train"], images["test"], left_out)
 
 
 def absences_section(run: FinishedRun) -> Section:
