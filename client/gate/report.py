@@ -100,7 +100,7 @@ def check_images(
             column: sum(not text.strip() for text in texts)
             for column, texts in manifest.metadata.items()
         },
-        **_headers(found, pseudonyms),
+        **_headers(found),
         "duplicates": _duplicates(duplicates, manifest, parts, pseudonyms, told.has_patients),
         "not_seen": list(UNSEEN),
     }
@@ -182,7 +182,7 @@ def _labels(listing: Listing, parts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _headers(found: Sequence[Inspection], pseudonyms: Pseudonyms) -> dict[str, Any]:
+def _headers(found: Sequence[Inspection]) -> dict[str, Any]:
     dicom = [one for one in found if one.kind == "DICOM"]
     devices: dict[tuple[str, str], list[Inspection]] = {}
     for one in dicom:
@@ -193,7 +193,7 @@ def _headers(found: Sequence[Inspection], pseudonyms: Pseudonyms) -> dict[str, A
                 "manufacturer": manufacturer,
                 "model": model,
                 "images": len(own),
-                "stations": len({pseudonyms(one.station) for one in own if one.station}),
+                "stations": len({one.station for one in own if one.station}),
             }
             for (manufacturer, model), own in sorted(devices.items())
         ],

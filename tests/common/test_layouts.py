@@ -7,6 +7,7 @@ import types
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from io import BytesIO
 from pathlib import Path
 
@@ -249,6 +250,7 @@ class TestDownload:
         """Stands for the package, whose classes fetch when they are made; its calls."""
         calls: list[dict[str, object]] = []
         fake = types.ModuleType("medmnist")
+        fake.__spec__ = ModuleSpec("medmnist", None)
 
         def path_mnist(**arguments: object) -> None:
             calls.append(arguments)
