@@ -15,6 +15,7 @@ from pydicom.data import get_testdata_file
 from client.cache import decoded_images
 from common.config import SourceSettings, TaskSettings
 from common.data.decoding.decode import Wanted, decode
+from common.data.decoding.header import count_images
 from common.data.decoding.limits import LIMITS
 from common.data.decoding.process import Refusal
 from common.data.images import rendering_of, try_read
@@ -101,6 +102,21 @@ def test_a_file_that_lies_about_its_frames_is_one_row_that_is_refused(
     answer = try_read(tmp_path / "one.dcm", 16, 1, rendering_of(source))
     assert isinstance(answer, Refusal)
     assert "NumberOfFrames (0028,0008)" in answer.reason or "is shorter than" in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("emri_small_RLE.dcm", r"NumberOfFrames \(0028,0008\) is over 1"), ("pages.tif", "1 pages")],
+)
+def test_frames_beyond_the_limit_are_refused(
+    name: str, reason: str, source: SourceSettings, tmp_path: Path
+) -> None:
+    data, few = (tmp_path / name).read_bytes(), replace(LIMITS, frames=1)
+    assert count_images(data, LIMITS) == FRAMES[name]
+    with pytest.raises(DataError, match=reason):
+        count_images(data, few)
+    with pytest.raises(DataError, match=reason):
+        decode(data, Wanted(16, 1, rendering_of(source)), few)
 
 
 def test_a_changed_file_is_counted_again(source: SourceSettings, tmp_path: Path) -> None:
