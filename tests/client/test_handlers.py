@@ -10,20 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from flwr.app import Message, RecordDict
 
 from client import app as client_app
-from client.budget import spent
-from client.entries import Commit, E, Genesis, Intent, Plan, Release, of_kind
-from client.init import init_ledger
-from client.plan import planned_charge
+from client.entries import Commit, Genesis, Intent, Plan, Release
 from client.privacy.optimizer import PatientOptimizer
 from client.site import Site
 from common.config import Experiment
 from common.data.layouts import read_manifest
 from common.data.manifest import Manifest
-from common.errors import PolicyError, PrivacyError
 from common.messages import (
     Answer,
     Description,
@@ -31,49 +26,23 @@ from common.messages import (
     EvaluateRequest,
     Request,
     TrainAnswer,
-    TrainRequest,
 )
 from common.models import build_model
 from common.parameters import arrays_of
 from common.wire import to_bytes
 from simulations.flower import become_server, give_message_id, node_context
+from tests.client.asking import (
+    begin_again,
+    held,
+    personal_request,
+    refusal,
+    request,
+    send,
+    set_policy,
+)
 from tests.conftest import train_ids
 
 MakeSite = Callable[..., Site]
-
-
-@pytest.fixture
-def site(make_site: MakeSite) -> Site:
-    images = {p: 1 + i % 3 for i, p in enumerate(train_ids(8))}
-    return make_site({**images, **{f"T{i}": 1 for i in range(30)}}, public_patients=20)
-
-
-def request(experiment: Experiment, number: int = 1) -> TrainRequest:
-    arrays = arrays_of(build_model(experiment, seed=0))
-    return TrainRequest("run", number, experiment, arrays)
-
-
-def send(kind: str, content: RecordDict, site: Site) -> RecordDict:
-    become_server()
-    message = Message(content, dst_node_id=2, message_type=kind)
-    give_message_id(message)
-    return client_app.app(message, node_context(2, str(site.folder))).content
-
-
-def refusal(content: RecordDict) -> object:
-    return content.config_records["config"].get("refusal")
-
-
-def held(site: Site, kind: type[E]) -> list[E]:
-    return of_kind(site.ledger().read().entries, kind)
-
-
-def set_policy(site: Site, **changes: object) -> Site:
-    path = site.folder / "site.yaml"
-    values = yaml.safe_load(path.read_text())
-    values["policy"] |= changes
-    path.write_text(yaml.safe_dump(values))
-    return Site.open(site.folder)
 
 
 def test_a_private_round_leaves_plan_intent_commit_and_disclosure(
@@ -114,14 +83,6 @@ def test_without_a_ledger_nothing_trains(
     assert not trained
 
 
-def test_a_run_cannot_pass_its_plan(site: Site, experiment: Experiment) -> None:
-    for number in (1, 2):
-        send("train", request(experiment, number).pack(), site)
-    content = send("train", request(experiment, 3).pack(), site)
-    assert content.config_records["config"] == {"refusal": "budget"}
-    assert sum(i.steps for i in held(site, Intent)) == experiment.total_steps
-
-
 def test_arrays_of_another_model_are_refused_before_the_ledger(
     site: Site, experiment: Experiment
 ) -> None:
@@ -129,16 +90,6 @@ def test_arrays_of_another_model_are_refused_before_the_ledger(
     content = send("train", bad.pack(), site)
     assert content.config_records["config"] == {"refusal": "model"}
     assert not held(site, Plan)
-
-
-def test_the_description_states_the_plans_price(site: Site, experiment: Experiment) -> None:
-    asked = Request("run", 0, experiment)
-    description = Description.unpack(send("query", asked.pack(), site))
-    assert description.site == "clinic"
-    assert description.privacy is not None
-    assert description.privacy.steps == experiment.total_steps
-    assert 7 < description.privacy.epsilon_run <= 8
-    assert not held(site, Plan)  # asking costs nothing
 
 
 def test_test_counts_come_with_the_ledgers_statement(site: Site, experiment: Experiment) -> None:
@@ -212,32 +163,9 @@ def test_release_none_gives_no_counts(make_site: MakeSite, experiment: Experimen
     assert not (site.folder / "disclosure.jsonl").exists()
 
 
-def test_plans_that_cannot_hold_are_refused(experiment: Experiment) -> None:
-    with pytest.raises(PolicyError, match=r"at most 1 / \(10"):
-        planned_charge(experiment, 1000, "patient")
-    with pytest.raises(PolicyError, match="batch_size"):
-        planned_charge(experiment, 3, "patient")
-    noisy = replace(experiment, privacy=replace(experiment.privacy, noise_multiplier=0.4))
-    with pytest.raises(PrivacyError, match="costs"):
-        planned_charge(noisy, 20, "patient")
-    given = replace(noisy, privacy=replace(noisy.privacy, epsilon=None))
-    assert planned_charge(given, 20, "patient").noise_multiplier == 0.4
-
-
 def test_an_answer_names_its_site(site: Site, experiment: Experiment) -> None:
     asked = Request("run", 0, experiment)
     assert Answer.unpack(send("query", asked.pack(), site)) == Answer("clinic", "run", 0)
-
-
-def begin_again(site: Site, **data: object) -> Site:
-    """The site with other settings of its data, and a ledger that was begun with them."""
-    path = site.folder / "site.yaml"
-    values = yaml.safe_load(path.read_text()) | {"genesis": None}
-    values["ledger_dir"] = str(site.folder / "another")
-    values["data"] |= data
-    path.write_text(yaml.safe_dump(values))
-    init_ledger(Site.open(site.folder))
-    return Site.open(site.folder)
 
 
 def test_without_a_patient_column_no_patient_level_claim_is_made(
@@ -308,46 +236,6 @@ def test_a_site_that_describes_itself_reads_its_table_once(
     assert len(read) == 1
 
 
-def test_the_same_request_gets_the_same_bytes_and_costs_nothing(
-    site: Site, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = to_bytes(send("train", request(experiment).pack(), site))
-    monkeypatch.setattr(client_app, "train_private", lambda *_: pytest.fail("trained again"))
-    assert to_bytes(send("train", request(experiment).pack(), site)) == first
-    assert len(held(site, Intent)) == 1
-
-
-def test_another_request_for_the_same_round_is_a_new_priced_round(
-    site: Site, experiment: Experiment
-) -> None:
-    first = request(experiment)
-    arrays = {name: value + 1 for name, value in first.arrays.items()}
-    answers = [
-        to_bytes(send("train", asked.pack(), site))
-        for asked in (first, replace(first, arrays=arrays))
-    ]
-    assert answers[0] != answers[1]
-    assert [i.steps for i in held(site, Intent)] == [experiment.local_steps] * 2
-    third = replace(first, arrays={name: value + 2 for name, value in first.arrays.items()})
-    assert refusal(send("train", third.pack(), site)) == "budget"  # the plan was two rounds
-
-
-def test_a_stored_answer_that_was_altered_is_not_sent(site: Site, experiment: Experiment) -> None:
-    send("train", request(experiment).pack(), site)
-    [path] = (site.folder / "answers").iterdir()
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert refusal(send("train", request(experiment).pack(), site)) == "ledger"
-    assert len(held(site, Intent)) == 1
-
-
-def test_each_run_keeps_its_newest_answer_alone(site: Site, experiment: Experiment) -> None:
-    for run_id, number in (("run", 1), ("run", 2), ("../../other", 1)):
-        asked = replace(request(experiment, number), run_id=run_id)
-        assert refusal(send("train", asked.pack(), site)) is None
-    assert len(list((site.folder / "answers").iterdir())) == 2
-    assert not (site.folder.parent.parent / "other").exists()
-
-
 @pytest.mark.parametrize(
     ("policy", "code"),
     [
@@ -377,45 +265,11 @@ def test_what_passes_the_policy_is_refused_before_a_batch_is_read(
     assert EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False).counts is not None
 
 
-def test_training_without_privacy_is_refused_beside_a_ledger(
-    site: Site, experiment: Experiment
-) -> None:
-    """What it gives is bounded by no ε: a ledger that went on would state a figure all the same."""
-    plain = replace(experiment, privacy=replace(experiment.privacy, unit="none", epsilon=None))
-    assert refusal(send("train", request(plain).pack(), site)) == "policy"
-    site = set_policy(site, train_without_privacy=True)
-    assert refusal(send("train", request(plain).pack(), site)) == "policy"
-    path = site.folder / "site.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"genesis": None}))
-    assert refusal(send("train", request(plain).pack(), site)) is None
-
-
-def test_a_policy_that_was_tightened_holds_for_the_next_round(
-    site: Site, experiment: Experiment
-) -> None:
-    assert refusal(send("train", request(experiment, 1).pack(), site)) is None
-    sigma = held(site, Plan)[0].charge.noise_multiplier
-    site = set_policy(site, min_noise_multiplier=sigma + 1)
-    assert refusal(send("train", request(experiment, 2).pack(), site)) == "policy"
-    site = set_policy(site, min_noise_multiplier=0.0, epsilon_max=1.0, delta=1e-3)
-    assert refusal(send("train", request(experiment, 2).pack(), site)) == "budget"
-    assert len(held(site, Intent)) == 1
-
-
 def test_the_image_is_no_unit_where_patients_are_known(site: Site, experiment: Experiment) -> None:
     """It would also end every later run of the site: units never mix."""
     images = replace(experiment, privacy=replace(experiment.privacy, unit="image"))
     assert refusal(send("train", request(images).pack(), site)) == "policy"
     assert not held(site, Plan)
-
-
-def test_a_spent_life_budget_leaves_the_federation_going(
-    site: Site, experiment: Experiment
-) -> None:
-    send("train", request(experiment).pack(), site)
-    life = replace(experiment, privacy=replace(experiment.privacy, epsilon_life=7.0))
-    description = Description.unpack(send("query", Request("new", 0, life).pack(), site))
-    assert description.evaluate_only == "budget"
 
 
 def test_a_withheld_class_is_not_found_by_asking_for_another_kind_of_task(
@@ -467,24 +321,6 @@ def test_a_node_without_a_sites_folder_writes_nowhere(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_planned_sigma_is_raised_to_the_sites_least(site: Site, experiment: Experiment) -> None:
-    site = set_policy(site, min_noise_multiplier=5.0)
-    send("train", request(experiment).pack(), site)
-    assert held(site, Plan)[0].charge.noise_multiplier == 5.0
-
-
-def test_a_life_budget_is_calibrated_over_what_the_ledger_holds(
-    site: Site, experiment: Experiment
-) -> None:
-    send("train", request(experiment).pack(), site)
-    life = replace(experiment, privacy=replace(experiment.privacy, epsilon_life=9.0))
-    asked = replace(request(life), run_id="second")
-    assert refusal(send("train", asked.pack(), site)) is None
-    first, second = held(site, Plan)
-    assert second.charge.noise_multiplier > first.charge.noise_multiplier
-    assert 8.9 < spent(site.ledger().read().entries, 1e-3).epsilon <= 9.0
-
-
 def test_noised_counts_leave_once_and_are_listed(site: Site, experiment: Experiment) -> None:
     site = set_policy(site, release_metrics="noised", delta=1e-3, evaluation_epsilon=4.0)
     arrays = request(experiment).arrays
@@ -517,53 +353,6 @@ def test_small_classes_are_withheld_and_every_exact_figure_is_listed(
     line = json.loads((site.folder / "disclosure.jsonl").read_text())
     assert line["withheld"] == ["a", "b"]
     assert line["covered_by"].startswith("nothing")
-
-
-def personal_request(experiment: Experiment, number: int = 1) -> TrainRequest:
-    strategy = replace(experiment.strategy, name="ditto", proximal=0.5)
-    asked = request(replace(experiment, strategy=strategy), number)
-    return replace(asked, personal={k: v + 1 for k, v in asked.arrays.items()})
-
-
-def test_ditto_takes_twice_the_steps_and_all_of_them_are_in_the_plan(
-    site: Site, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken: list[int] = []
-    train = client_app.train_private
-
-    def counted(*words: Any) -> None:
-        taken.append(words[3].steps)
-        train(*words)
-
-    monkeypatch.setattr(client_app, "train_private", counted)
-    asked = personal_request(experiment)
-    steps = 2 * asked.experiment.total_steps
-    query = Request("run", 0, asked.experiment)
-    described = Description.unpack(send("query", query.pack(), site))
-    assert described.privacy is not None
-    assert described.privacy.steps == steps
-    for number in (1, 2):
-        content = send("train", personal_request(experiment, number).pack(), site)
-        answer = TrainAnswer.unpack(content, personal=True)
-        assert answer.personal is not None
-        assert {k: v.shape for k, v in answer.personal.items()} == {
-            k: v.shape for k, v in answer.arrays.items()
-        }
-    assert held(site, Plan)[0].charge.steps == steps == sum(i.steps for i in held(site, Intent))
-    assert taken == [asked.experiment.local_steps] * 4
-    assert spent(site.ledger().read().entries, 1e-3).epsilon <= 8
-    assert refusal(send("train", personal_request(experiment, 3).pack(), site)) == "budget"
-    line = json.loads((site.folder / "disclosure.jsonl").read_text().splitlines()[0])
-    assert line["released"][:2] == ["model update", "personal model"]
-
-
-def test_a_second_model_that_no_plan_has_priced_is_not_trained(
-    site: Site, experiment: Experiment
-) -> None:
-    sly = replace(request(experiment), personal=request(experiment).arrays)
-    content = send("train", sly.pack(), site)
-    assert "personal" not in content
-    assert [i.steps for i in held(site, Intent)] == [experiment.local_steps]
 
 
 def test_what_a_strategy_sends_has_to_come(site: Site, experiment: Experiment) -> None:
