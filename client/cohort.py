@@ -15,6 +15,7 @@ from common.config import Experiment
 from common.data.images import refused
 from common.data.split import Part
 from common.errors import DataError
+from common.models import Inputs
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Cohort:
         labels: float32 (N, K), NaN where unknown.
         rows: int64 (n,), the rows that belong to this part.
         patients: for each patient of this part, its rows.
+        metadata: float32 (N, M); ``None`` is as M = 0.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.float32]
     rows: NDArray[np.int64]
     patients: tuple[NDArray[np.int64], ...]
+    metadata: NDArray[np.float32] | None = None
 
     @staticmethod
     def load(site: Site, experiment: Experiment, part: Part) -> Cohort:
@@ -52,11 +55,22 @@ class Cohort:
             _refuse_conflicts(images)
         patients = images.patients(part)
         rows = np.sort(np.concatenate([*patients, np.array([], dtype=np.int64)]))
-        return Cohort(images.pixels, images.manifest.labels, rows, patients)
+        return Cohort(images.pixels, images.manifest.labels, rows, patients, images.metadata)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Copy rows out: images uint8 (B, C, H, W) and labels float32 (B, K)."""
         return torch.from_numpy(self.images[rows]), torch.from_numpy(self.labels[rows])
+
+    def inputs(self, images: Tensor, rows: NDArray[np.int64]) -> Inputs:
+        """What a model is called with, all on the device of the images.
+
+        Args:
+            images: normalised, float32 (B, C, H, W).
+            rows: int64 (B,), which they are.
+        """
+        if self.metadata is None or self.metadata.shape[1] == 0:
+            return (images,)
+        return images, torch.from_numpy(self.metadata[rows]).to(images.device)
 
 
 def _refuse_conflicts(images: SiteImages) -> None:

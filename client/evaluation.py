@@ -132,9 +132,11 @@ def scores(
     for rows in groups:
         logits = []
         for start in range(0, len(rows), BATCH):
-            images, _ = cohort.batch(rows[start : start + BATCH])
+            part = rows[start : start + BATCH]
+            images, _ = cohort.batch(part)
+            inputs = cohort.inputs(normalise(images.to(target)), part)
             with torch.inference_mode():
-                logits.append(model(normalise(images.to(target))).double().cpu())
+                logits.append(model(*inputs).double().cpu())
         labels = cohort.labels[rows]
         log_odds, log_probability = log_scores(
             torch.cat(logits), torch.from_numpy(labels), experiment.multi_label

@@ -21,6 +21,7 @@ from common.config import Experiment
 from common.data.decoding.process import Refusal
 from common.data.duplicates import Duplicates, once
 from common.data.manifest import Manifest
+from common.data.metadata import encode
 from common.data.split import Part
 
 DIGEST_BYTES = 16
@@ -34,6 +35,7 @@ class SiteImages:
         site: whose they are.
         manifest: N images.
         pixels: uint8 (N, C, H, W), memory-mapped; zero where an image cannot be read.
+        metadata: float32 (N, M), as the model takes them.
         unreadable: the rows that cannot be read or are refused, and why.
         headless: files that are in no manifest, since their header cannot be read.
     """
@@ -41,6 +43,7 @@ class SiteImages:
     site: Site
     manifest: Manifest
     pixels: NDArray[np.uint8]
+    metadata: NDArray[np.float32]
     unreadable: dict[int, Refusal]
     headless: tuple[Refusal, ...]
 
@@ -65,7 +68,8 @@ class SiteImages:
         headless = tuple(refused_of(site.settings.data))
         text = refusals_text(manifest.root, [*unreadable.values(), *headless])
         note(site.folder, "refused", text)
-        return SiteImages(site, manifest, pixels, unreadable, headless)
+        metadata = encode(manifest.metadata, experiment.model.metadata, len(manifest))
+        return SiteImages(site, manifest, pixels, metadata, unreadable, headless)
 
     def patients(self, part: Part | None) -> tuple[NDArray[np.int64], ...]:
         """For each patient of a part (of all parts) who has an image left, its rows."""

@@ -16,6 +16,7 @@ from client.loss import build_loss
 from common.config import Experiment, StrategySettings
 from common.data.transforms import augment, normalise
 from common.errors import OneClassError
+from common.models import Inputs
 from common.schedule import learning_rate
 
 
@@ -52,9 +53,9 @@ def train_plain(
     )
     for step, rows in enumerate(batches, start=first):
         set_learning_rate(optimizer, strategy, step, experiment.total_steps)
-        images, labels = prepare(cohort, rows, experiment, generator, target)
+        inputs, labels = prepare(cohort, rows, experiment, generator, target)
         optimizer.zero_grad()
-        loss(model(images), labels).mean().backward()  # type: ignore[no-untyped-call]
+        loss(model(*inputs), labels).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     model.cpu()
 
@@ -127,8 +128,8 @@ def prepare(
     experiment: Experiment,
     generator: torch.Generator,
     target: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Images float32 (B, C, H, W), augmented and normalised, and labels float32 (B, K)."""
+) -> tuple[Inputs, Tensor]:
+    """What the model is called with, its images augmented and normalised, and labels (B, K)."""
     images, labels = cohort.batch(rows)
     images = augment(images, experiment.data.augmentation, generator)
-    return normalise(images.to(target)), labels.to(target)
+    return cohort.inputs(normalise(images.to(target)), rows), labels.to(target)

@@ -131,6 +131,14 @@ def check_model(model: ModelSettings, task: TaskSettings) -> list[str]:
             f"model.stem=imagenet needs data.image_size of 32 or more, got {task.image_size}: "
             "it leaves nothing of smaller images; use model.stem=small"
         )
+    for column, encoding in model.metadata.items():
+        numeric = encoding.mean is not None and encoding.scale is not None
+        if bool(encoding.values) is numeric or (numeric and (encoding.scale or 0) <= 0):
+            problems.append(
+                f"model.metadata.{column}: expected either values, as {{values: [F, M]}}, or mean "
+                "and a scale above 0, as {mean: 60, scale: 15}; public constants, not computed "
+                "from the data"
+            )
     return problems
 
 

@@ -126,6 +126,17 @@ class DataSettings(SourceSettings, TaskSettings):
 
 
 @dataclass(frozen=True)
+class MetadataEncoding:
+    """How a column of metadata becomes numbers, by public constants: ``data/metadata.py``."""
+
+    values: tuple[str, ...] = ()
+    """Of a category: all values that count; any other is missing."""
+    mean: float | None = None
+    """Of a number, with ``scale``: it becomes (x − mean) / scale."""
+    scale: float | None = None
+
+
+@dataclass(frozen=True)
 class ModelSettings:
     """Which classifier: a backbone by name, and a head on its feature map."""
 
@@ -138,6 +149,9 @@ class ModelSettings:
     head: Literal["linear", "evidence"] = "linear"
     """``linear`` on the mean of the feature map; ``evidence``: each logit is the mean of a map that
     explains it, and the backbone leaves out its last halving, so that the map is finer."""
+    metadata: Mapping[str, MetadataEncoding] = field(default_factory=dict)
+    """Columns that are fused with the image, each with its encoding; a site gives those of them
+    that stand in its ``data.metadata_columns``, and the rest are missing."""
 
     @property
     def fine_map(self) -> bool:

@@ -17,14 +17,15 @@ from opacus import GradSampleModule
 from torch import Tensor, nn
 
 from client.loss import Loss
+from common.models import Inputs
 
 MAX_ROWS = 128
 """Views whose gradients are held at once; a larger batch is split before the clip."""
 MAX_NUMBERS = 2**28
 """Numbers that those gradients may have together: 1 GiB."""
 
-FillGradients = Callable[[Tensor, Tensor, int], None]
-"""(images (P·K, C, H, W), labels (P·K, L), K): sets ``grad_sample`` of each parameter that trains
+FillGradients = Callable[[Inputs, Tensor, int], None]
+"""(inputs of P·K rows, labels (P·K, L), K): sets ``grad_sample`` of each parameter that trains
 to (P, *shape). A patient's K views stand one after the other."""
 
 
@@ -46,13 +47,13 @@ def patient_gradients(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
     trained = [p for p in model.parameters() if p.requires_grad]
     whole = len(trained) == len(list(model.parameters()))
 
-    def fill(images: Tensor, labels: Tensor, views: int) -> None:
-        images = images.detach().requires_grad_(whole)
-        total = loss(module(images), labels).sum()
-        # Asked for the images' gradient alone, autograd skips the weights' own, summed over the
+    def fill(inputs: Inputs, labels: Tensor, views: int) -> None:
+        inputs = tuple(value.detach().requires_grad_(whole) for value in inputs)
+        total = loss(module(*inputs), labels).sum()
+        # Asked for the inputs' gradient alone, autograd skips the weights' own, summed over the
         # batch, which nobody needs; Opacus's hooks fire all the same. Where a part is frozen, the
         # way back ends above it.
-        _backward(total, [images] if whole else trained)
+        _backward(total, inputs if whole else trained)
         for parameter in trained:
             rows: Tensor = parameter.grad_sample  # type: ignore[attr-defined]  # Opacus's own
             rows = rows.to(parameter.dtype)  # the clip is never in half precision

@@ -1,6 +1,7 @@
 """Registry of classifiers: per-sample-gradient safe, no buffer that follows the data."""
 
 from common.models.classifier import Classifier as Classifier
+from common.models.classifier import Inputs as Inputs
 from common.models.cnn import CNN as CNN
 from common.models.densenet import DenseNet121 as DenseNet121
 from common.models.evidence import evidence_map as evidence_map

@@ -1,8 +1,14 @@
-"""What every classifier is: a backbone, and a head on its feature map."""
+"""What every classifier is: a backbone, a head on its feature map, and perhaps metadata."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+
+from common.data.metadata import Encodings
+from common.models.fusion import Fusion
+
+Inputs = tuple[Tensor, ...]
+"""What a classifier is called with: images, and where it takes metadata, those too."""
 
 
 class Backbone(nn.Module):
@@ -12,19 +18,32 @@ class Backbone(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A linear head on the mean of the feature map: W mean(features) + b.
+    """A linear head on the mean of the feature map, plus what the metadata say.
 
     Args:
         backbone: gives the feature map.
         num_classes: K, the number of logits.
+        metadata: what is fused with the image; empty for images alone.
     """
 
-    def __init__(self, backbone: Backbone, num_classes: int) -> None:
+    def __init__(self, backbone: Backbone, num_classes: int, metadata: Encodings) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head: nn.Module = nn.Linear(backbone.out_channels, num_classes)
+        self.head = self.make_head(backbone.out_channels, num_classes)
+        self.fusion = Fusion(metadata, num_classes) if metadata else None
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to logits (B, K); H and W at least 16."""
+    def make_head(self, channels: int, num_classes: int) -> nn.Module:
+        return nn.Linear(channels, num_classes)
+
+    def forward(self, images: Tensor, metadata: Tensor | None = None) -> Tensor:
+        """Classify.
+
+        Args:
+            images: normalised, float32 (B, C, H, W); H and W at least 16.
+            metadata: encoded, float32 (B, M). Without them all count as missing.
+
+        Returns:
+            Logits float32 (B, K).
+        """
         logits: Tensor = self.head(self.backbone(images).mean(dim=(2, 3)))
-        return logits
+        return logits if self.fusion is None else logits + self.fusion(metadata, len(images))

@@ -13,32 +13,35 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import ModelError
-from common.models.classifier import Backbone, Classifier
+from common.models.classifier import Classifier
 
 
 class EvidenceClassifier(Classifier):
     """A backbone and a head of evidence; arguments as for :class:`Classifier`."""
 
-    def __init__(self, backbone: Backbone, num_classes: int) -> None:
-        super().__init__(backbone, num_classes)
-        self.head = nn.Conv2d(backbone.out_channels, num_classes, kernel_size=1)
+    def make_head(self, channels: int, num_classes: int) -> nn.Module:
+        return nn.Conv2d(channels, num_classes, kernel_size=1)
 
-    def evidence(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to maps (B, K, h, w), in logits: positive speaks for the class."""
+    def evidence(self, images: Tensor, metadata: Tensor | None = None) -> Tensor:
+        """Maps (B, K, h, w) in logits; what metadata say is the same at every place."""
         maps: Tensor = self.head(self.backbone(images))
-        return maps
+        if self.fusion is None:
+            return maps
+        said: Tensor = self.fusion(metadata, len(images))
+        return maps + said[:, :, None, None]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to logits (B, K): the means of the maps."""
-        return self.evidence(images).mean(dim=(2, 3))
+    def forward(self, images: Tensor, metadata: Tensor | None = None) -> Tensor:
+        """As :meth:`Classifier.forward`: the means of the maps, (B, K)."""
+        return self.evidence(images, metadata).mean(dim=(2, 3))
 
 
-def evidence_map(model: nn.Module, images: Tensor) -> Tensor:
-    """What each place of an image says for each class.
+def evidence_map(model: nn.Module, images: Tensor, metadata: Tensor | None = None) -> Tensor:
+    """What each place of an image says for each class: positive speaks for it.
 
     Args:
         model: a classifier with ``model.head=evidence``, in evaluation mode.
         images: normalised, float32 (B, C, H, W).
+        metadata: as the model is called with.
 
     Returns:
         float32 (B, K, h, w) without gradient; its mean over h and w is the logit.
@@ -49,4 +52,4 @@ def evidence_map(model: nn.Module, images: Tensor) -> Tensor:
     if not isinstance(model, EvidenceClassifier):
         raise ModelError("expected a model trained with model.head=evidence, got another head")
     with torch.no_grad():
-        return model.evidence(images)
+        return model.evidence(images, metadata)

@@ -35,7 +35,7 @@ def build_model(experiment: Experiment, seed: int = 0) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = factory(experiment.data.channels, settings)
-        return head(backbone, len(experiment.classes))
+        return head(backbone, len(experiment.classes), settings.metadata)
 
 
 def only_small_stem(settings: ModelSettings) -> None:

@@ -27,7 +27,7 @@ LOSS = partial(loss_per_image, multi_label=False)
 def model() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Classifier(CNN(1, ModelSettings(width=4)), 2).train()
+        return Classifier(CNN(1, ModelSettings(width=4)), 2, {}).train()
 
 
 def batch(patients: int) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ def clipped_sum(model: nn.Module, images: Tensor, labels: Tensor, views: int = V
         stream=SecretStream(),
     )
     with patient_gradients(model, LOSS) as fill:
-        fill(images, labels, views)
+        fill((images,), labels, views)
         optimizer.add_rows()
     return torch.cat([p.summed_grad.flatten() for p in optimizer.params])
 

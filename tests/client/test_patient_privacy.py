@@ -80,7 +80,7 @@ def test_the_check_fails_where_each_view_is_a_row(
     @contextmanager
     def by_view(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
         with patient_gradients(model, loss) as fill:
-            yield lambda images, labels, _: fill(images, labels, 1)
+            yield lambda inputs, labels, _: fill(inputs, labels, 1)
 
     monkeypatch.setattr(training, "patient_gradients", by_view)
     assert moved_by(make_site, asking(experiment, augmentations=4)) > 2 * LIMIT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from opacus import GradSampleModule
 from torch import Tensor
 
 from client.loss import loss_per_image
+from client.privacy.gradients import patient_gradients
 from client.privacy.guard import refuse_leaking_modules
 from common.checks import parse_experiment
-from common.config import Experiment, ModelSettings
+from common.config import Experiment, MetadataEncoding, ModelSettings
+from common.data.metadata import encode
 from common.errors import ModelError, SettingsError
 from common.models import MODELS, build_model, evidence_map
 from common.models.wsnet import ALPHA, GAMMA, Block, WSConv2d
@@ -35,6 +38,50 @@ def experiment(name: str, channels: int, **model: Any) -> Experiment:
     base = parse_experiment(BASE)
     data = replace(base.data, channels=channels)
     return replace(base, data=data, model=ModelSettings(name, **{"width": 4} | model))
+
+
+FUSED = {"age": MetadataEncoding(mean=60, scale=15), "sex": MetadataEncoding(values=("F", "M"))}
+
+
+@pytest.mark.parametrize("head", ["linear", "evidence"])
+def test_metadata_have_per_sample_gradients_too(head: str) -> None:
+    model = build_model(experiment("cnn", 1, head=head, metadata=FUSED)).double()
+    images, metadata = drawn_images(3).double(), torch.rand(3, 5).double()
+    labels = torch.eye(3).double()
+    loss = partial(loss_per_image, multi_label=False)
+    slow = []
+    for i in range(3):
+        model.zero_grad()
+        loss(model(images[i : i + 1], metadata[i : i + 1]), labels[i : i + 1]).sum().backward()
+        slow.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    with patient_gradients(model, loss) as fill:
+        fill((images, metadata), labels, 1)
+        fast = [p.grad_sample for p in model.parameters()]
+    for k, found in enumerate(fast):
+        torch.testing.assert_close(found, torch.stack([g[k] for g in slow]), atol=1e-9, rtol=1e-7)
+
+
+@pytest.mark.parametrize("head", ["linear", "evidence"])
+def test_metadata_move_the_logits_and_without_them_all_are_missing(head: str) -> None:
+    model = build_model(experiment("cnn", 1, head=head, metadata=FUSED)).eval()
+    images = drawn_images(2)
+    missing = torch.from_numpy(encode({}, FUSED, 2))
+    given = torch.from_numpy(encode({"age": ["75", "40"], "sex": ["F", "M"]}, FUSED, 2))
+    assert torch.equal(model(images), model(images, missing))
+    assert (model(images, given) - model(images)).abs().min() > 0
+    if head == "evidence":
+        maps = evidence_map(model, images, given)
+        torch.testing.assert_close(maps.mean(dim=(2, 3)), model(images, given), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["{}", "{mean: 60}", "{mean: 60, scale: 0}", "{values: [F, M], mean: 60, scale: 15}"],
+)
+def test_an_encoding_that_is_none_or_two_is_refused(wrong: str) -> None:
+    text = BASE.replace("width: 8", f"width: 8, metadata: {{age: {wrong}}}")
+    with pytest.raises(SettingsError, match=r"model\.metadata\.age: expected either values"):
+        parse_experiment(text)
 
 
 def drawn_images(count: int, channels: int = 1, size: int = 16) -> Tensor:
