@@ -116,6 +116,19 @@ def test_a_worker_that_was_killed_is_started_again(pool: Pool, sound: Path) -> N
     np.testing.assert_array_equal(image(try_read(sound, 8, 1, pool=pool)), before)
 
 
+def test_a_slow_start_is_no_files_fault_and_a_worker_that_hangs_is_given_up(
+    pool: Pool, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Limits, "wall_seconds_for", lambda *_: 0.01)  # no interpreter starts in it
+    first = try_read(sound, 8, 1, pool=pool)
+    assert isinstance(first, np.ndarray)
+    os.kill(process_of(pool).pid, signal.SIGSTOP)
+    answer = try_read(sound, 8, 1, pool=pool)
+    assert isinstance(answer, Refusal)
+    assert answer.reason == "reading it did not come to an end"
+    np.testing.assert_array_equal(image(try_read(sound, 8, 1, pool=pool)), first)
+
+
 def test_a_worker_ends_with_its_parent(sound: Path) -> None:
     """The parent is killed, so that it can close nothing; its pipe closes all the same."""
     code = (

@@ -18,6 +18,8 @@ from typing import Any
 from common.data.decoding.limits import LIMITS, Limits
 
 ROOT = Path(__file__).resolve().parents[3]
+START_SECONDS = 600.0
+"""For a worker to start and import what it needs, on a busy machine; it is no file's time."""
 MOST_LINE = 2**20
 MOST_REASON = 300
 PROGRAM = "common.data.decoding.worker"
@@ -49,6 +51,7 @@ class Worker:
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._answered = False
         self._rest = b""
         self._number = 0
 
@@ -66,9 +69,8 @@ class Worker:
             size = path.stat().st_size
         except OSError as error:
             return Refusal(path, f"it cannot be opened: {error.strerror}")
-        deadline = time.monotonic() + self._limits.wall_seconds_for(size)
         try:
-            reply = self._ask(path, request, deadline)
+            reply = self._ask(path, request, self._limits.wall_seconds_for(size))
         except (EOFError, OSError) as error:
             if isinstance(error, TimeoutError):
                 self.close()
@@ -97,14 +99,16 @@ class Worker:
                 with suppress(OSError):
                     pipe.close()
 
-    def _ask(self, path: Path, request: Mapping[str, Any], deadline: float) -> Reply:
+    def _ask(self, path: Path, request: Mapping[str, Any], seconds: float) -> Reply:
         self._number += 1
         question = {"number": self._number, "path": str(path.absolute()), **request}
         process = self._running()
         assert process.stdin is not None
         process.stdin.write(json.dumps(question).encode() + b"\n")
         process.stdin.flush()
-        reply = self._receive(deadline)
+        start = 0.0 if self._answered else START_SECONDS
+        reply = self._receive(time.monotonic() + start + seconds)
+        self._answered = True
         if reply.line.get("number") != self._number:
             raise ValueError
         return reply
@@ -124,7 +128,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             env={**os.environ, **threads, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
         )
-        self._owner, self._rest = os.getpid(), b""
+        self._owner, self._answered, self._rest = os.getpid(), False, b""
         return self._process
 
     def _receive(self, deadline: float) -> Reply:
