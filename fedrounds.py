@@ -20,6 +20,7 @@ SUBCOMMANDS = {
         "MODEL DATA: how good a model is on a folder of labelled images",
     ),
     "predict": ("client.inference.predict_command", "MODEL IMAGE…: what a model says of images"),
+    "explain": ("client.inference.explain_command", "MODEL IMAGE…: where an answer comes from"),
     "export": ("client.inference.export_command", "MODEL: one ONNX file, checked against PyTorch"),
     "report": ("simulations.report.page", "RUN: one self-contained HTML page of a run"),
 }

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from common.checkpoint import read_tensors, write_tensors
 from common.checks import check_experiment
@@ -21,6 +20,7 @@ from common.config import Experiment, ModelSettings, PrivacyTarget, StrategySett
 from common.data.transforms import MEAN, STD
 from common.errors import CheckpointError, ModelError, SettingsError
 from common.models import build_model
+from common.models.classifier import Classifier
 from common.parameters import load_arrays
 from common.schema import build, narrow, to_plain
 
@@ -92,7 +92,7 @@ def write_model_file(
     write_tensors(folder, stem, arrays, to_plain(facts), bound=BOUND)
 
 
-def read_model_file(place: Path) -> tuple[ModelFile, nn.Module]:
+def read_model_file(place: Path) -> tuple[ModelFile, Classifier]:
     """Read a model for use.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from client.inference.images import image_paths, rendering_from
+from client.inference.images import images_from
 from client.inference.words import sort_words
 from common.checkpoint import write_bytes
 from common.errors import SettingsError
@@ -48,8 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     suffix = Path(output).suffix if output else f".{''.join(words.flags).strip('-')}"
     if output and (words.flags or suffix not in (".json", ".csv")):
         raise SettingsError(f"--output {output}: expected a name that ends in .json or .csv")
-    paths = image_paths(words.places[1:])
-    rendering = rendering_from(words.settings)
+    paths, rendering = images_from(words.places[1:], words.settings)
 
     # PyTorch is slow to import: wrong words have failed before.
     from client.inference.predict import as_csv, as_table, as_values, predict

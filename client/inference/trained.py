@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.data.decoding.process import Refusal
 from common.data.dicom import Rendering
 from common.data.images import read_many
 from common.data.transforms import normalise
 from common.model_file import ModelFile, read_model_file
+from common.models.classifier import Classifier
 
 BATCH = 128
 """Images that are in memory at a time."""
@@ -28,7 +29,7 @@ class TrainedModel:
     """What stands in ``model.json``, and the network in evaluation mode, on the CPU."""
 
     file: ModelFile
-    model: nn.Module
+    model: Classifier
 
     @staticmethod
     def open(place: Path) -> TrainedModel:  # a model is opened, as a file is
@@ -62,6 +63,10 @@ class TrainedModel:
             return [c for c, p in zip(self.classes, probabilities, strict=True) if p >= 0.5]
         return [self.classes[int(probabilities.argmax())]]
 
+    def shown(self, rendering: Rendering) -> Rendering:
+        """How files are shown, made square in the model's own way."""
+        return replace(rendering, resize=self.file.resize)
+
     def read(
         self, paths: Sequence[Path], rendering: Rendering
     ) -> Iterator[list[tuple[Path, Image | Refusal]]]:
@@ -74,8 +79,7 @@ class TrainedModel:
         Yields:
             Each file with uint8 (C, H, W), or with why it cannot be read.
         """
-        size, channels = self.file.image_size, self.file.channels
-        rendering = replace(rendering, resize=self.file.resize)
+        size, channels, rendering = self.file.image_size, self.file.channels, self.shown(rendering)
         for start in range(0, len(paths), BATCH):
             part = paths[start : start + BATCH]
             found: dict[int, Image | Refusal] = {}

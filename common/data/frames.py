@@ -32,7 +32,7 @@ def with_every_frame(records: Sequence[Record], source: SourceSettings) -> list[
     if source.frames != "all" or source.layout == "medmnist":
         return list(records)
     root, excluded = root_of(source), set(source.exclude)
-    counts = _count([root / record.file for record in records])
+    counts = count_frames([root / record.file for record in records])
     every = []
     for record, count in zip(records, counts, strict=True):
         if count == 1:
@@ -43,7 +43,7 @@ def with_every_frame(records: Sequence[Record], source: SourceSettings) -> list[
     return every
 
 
-def _count(paths: Sequence[Path]) -> list[int]:
+def count_frames(paths: Sequence[Path]) -> list[int]:
     """How many frames each file has; 1 where they cannot be counted."""
     keys = [_key(path) for path in paths]
     left = [i for i, key in enumerate(keys) if key not in _known]

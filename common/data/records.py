@@ -18,6 +18,9 @@ from common.config import SourceSettings
 from common.errors import DataError
 from common.schema import suggest
 
+OVERLAY_SUFFIX = ".explained.png"
+"""Ends the names of what ``fedrounds explain`` writes beside images."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -78,15 +81,16 @@ def path_regex(pattern: str) -> re.Pattern[str]:
 
 
 def list_files(root: Path) -> Iterator[str]:
-    """Every file under ``root`` by its path from there; what is hidden and DICOMDIRs are no images.
+    """Every file under ``root`` by its path from there.
 
-    Links to folders are not followed.
+    What is hidden, DICOMDIRs and what was written about an image are no images. Links to folders
+    are not followed.
     """
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         start = os.path.relpath(folder, root).replace(os.sep, "/")
         for name in sorted(files):
-            if not name.startswith(".") and name != "DICOMDIR":
+            if not (name.startswith(".") or name == "DICOMDIR" or name.endswith(OVERLAY_SUFFIX)):
                 yield name if start == "." else f"{start}/{name}"
 
 

@@ -156,3 +156,20 @@ def test_wrong_words_are_told(
     names = {"model": make_model(), "image": images[0], "empty": tmp_path / "empty"}
     assert fedrounds.main(words(*(word.format(**names) for word in wrong))) == 2
     assert said in capsys.readouterr().err
+
+
+def test_every_frame_of_a_file_is_scored_where_all_are_asked_for(
+    make_model: Make, tmp_path: Path, capsys: Capture
+) -> None:
+    pages = [Image.new("L", (16, 16), level) for level in (10, 120, 240)]
+    pages[0].save(tmp_path / "loop.tif", save_all=True, append_images=pages[1:])
+    pages[1].save(tmp_path / "one.png")
+    files = tmp_path / "loop.tif", tmp_path / "one.png"
+    assert fedrounds.main(words(make_model(), *files, "--json", "data.frames=all")) == 0
+    said = json.loads(capsys.readouterr().out)["images"]
+    assert [Path(one["file"]).name for one in said] == [
+        "loop.tif#frame-0", "loop.tif#frame-1", "loop.tif#frame-2", "one.png",
+    ]  # fmt: skip
+    scores = [one["probabilities"]["nodule"] for one in said]
+    assert len(set(scores[:3])) == 3
+    assert scores[1] == pytest.approx(scores[3], abs=1e-6)
