@@ -55,6 +55,7 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
         problems.append(f"seed: expected at least 0, got {settings.seed}")
     if settings.quorum is not None and settings.quorum < 1:
         problems.append(f"quorum: expected at least 1, got {settings.quorum}")
+    problems += check_keep(settings)
     if settings.engine.workers is not None and settings.engine.workers < 1:
         problems.append(f"engine.workers: expected at least 1, got {settings.engine.workers}")
     if settings.deadline_seconds <= 0:
@@ -93,6 +94,21 @@ def _check_data(settings: Settings) -> list[str]:
             "tells patients apart: use privacy=patient, or data.patient_column=null"
         )
     return problems + check_source(data) + check_pool(settings.partition)
+
+
+def check_keep(settings: Settings) -> list[str]:
+    """Which round is kept may rest on figures that no ε covers only where there is no ε."""
+    if settings.keep == "last":
+        return []
+    problems = []
+    if settings.privacy.enabled:
+        problems.append(
+            "keep=best_validation chooses by the sites' exact validation figures, which no ε "
+            "covers: under privacy use keep=last"
+        )
+    if settings.data.validation_fraction == 0:
+        problems.append("keep=best_validation needs data.validation_fraction above 0")
+    return problems
 
 
 def check_experiment(experiment: Experiment) -> list[str]:

@@ -30,6 +30,7 @@ Clip = Literal["flat", "automatic"]
 PrivacyUnit = Literal["none", "patient", "image"]
 ReleaseMetrics = Literal["none", "noised", "exact"]
 MissingPatient = Literal["refuse", "exclude"]
+KeepRule = Literal["last", "best_validation"]
 TrackerName = Literal["none", "mlflow", "tensorboard"]
 BurnedInAnnotation = Literal["refuse", "allow"]
 LabelConflicts = Literal["report", "refuse"]
@@ -361,6 +362,9 @@ class Settings:
     """Least number of answers for a round to be applied; ``None`` means more than half."""
     deadline_seconds: float = 600.0
     """Seconds a server waits for the sites' answers in a round; a simulation waits for all."""
+    keep: KeepRule = "last"
+    """Which round's model the run ends with: the last, or the one with the highest macro AUROC on
+    the validation part, which training without privacy alone may choose by."""
     tracker: TrackerName = "none"
     """Where else a run's figures go, from the coordinator's side: see ``server/tracking``."""
     output_dir: str | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from common.config import Experiment
+from common.config import Experiment, KeepRule
 from common.histograms import Histograms
 from common.messages import Description
 from common.metrics import Counts
@@ -49,6 +49,7 @@ class Job:
         progress: is told of each step.
         witness: file that remembers each site's ledger; by default in ``output_dir``.
         deadline_seconds: how long to wait for answers in one exchange; ``None`` waits for all.
+        keep: which round's models the run ends with.
         registered: node id to the site whose key it proved to have; ``None`` takes every node's
             word for its name, as a simulation can.
     """
@@ -64,6 +65,7 @@ class Job:
     progress: Progress = field(default_factory=Silent)
     witness: Path | None = None
     deadline_seconds: float | None = None
+    keep: KeepRule = "last"
     registered: Mapping[int, str] | None = None
 
 
@@ -80,6 +82,7 @@ class Outcome:
         statements: what each site's ledger says; empty without privacy.
         releases: what noised counts have cost the test patients of a site.
         evaluate_only: sites that did not train to the end, to the round from which and why.
+        kept_round: the round that the models are of.
         rounds_applied: how many of the planned rounds were.
         incomplete: what a complete run would have had and this one lacks, a line each.
         bytes_down: payload sent to sites.
@@ -94,6 +97,7 @@ class Outcome:
     statements: Mapping[str, PrivacyStatement]
     releases: Mapping[str, ReleaseStatement]
     evaluate_only: Mapping[str, tuple[int, str]]
+    kept_round: int
     rounds_applied: int
     incomplete: tuple[str, ...]
     bytes_down: int

@@ -72,6 +72,7 @@ def build_result(
         "personal_metrics": personal and personal["pooled"],
         "local_metrics": None if main else {name: m["pooled"] for name, m in found.items()},
         "rounds": outcome.rounds_applied,
+        "kept": {"rule": job.keep, "round": outcome.kept_round},
         "incomplete": list(outcome.incomplete),
         "bytes": {"down": outcome.bytes_down, "up": outcome.bytes_up},
     }

@@ -24,6 +24,7 @@ from common.parameters import Arrays, check_arrays
 from server.evaluation import final_evaluation, validation_line
 from server.exchange import Exchange
 from server.job import Job, Outcome
+from server.keeping import better
 from server.state import RunState, commit
 from server.strategies import Assignment, Strategy, build_strategy
 from server.witness import Witness, witnessed
@@ -63,6 +64,8 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         state.evaluate_only
     ):
         state, line = _one_round(exchange, job, strategy, state, witness)
+        if job.keep == "best_validation":
+            state = replace(state, kept=better(state.kept, line, state.learnt.models))
         commit(job, state, line)
         job.progress.round_done(line)
         failed = 0 if line["applied"] else failed + 1
@@ -72,6 +75,10 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
             )
     train_seconds = time.monotonic() - started
 
+    kept_round = state.server_round
+    if state.kept is not None:
+        kept_round = state.kept.server_round
+        state = replace(state, learnt=replace(state.learnt, models=state.kept.models))
     final = final_evaluation(exchange, job, strategy, state, witness)
     return Outcome(
         descriptions=descriptions,
@@ -81,6 +88,7 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         statements=final.statements,
         releases=final.releases,
         evaluate_only=state.evaluate_only,
+        kept_round=kept_round,
         rounds_applied=state.rounds_applied,
         incomplete=tuple(_lacking(job, state, list(exchange.nodes)) + final.unscored),
         bytes_down=state.bytes_down + exchange.bytes_down,

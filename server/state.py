@@ -13,6 +13,7 @@ from common.errors import CheckpointError
 from common.models import build_model
 from common.parameters import arrays_of
 from server.job import Job
+from server.keeping import Kept
 from server.strategies import Models, Strategy, StrategyState
 
 
@@ -27,6 +28,8 @@ class RunState:
     """Sites with an answer in an applied round."""
     evaluate_only: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """Sites that do not train any more, to the round from which and the code of why."""
+    kept: Kept | None = None
+    """The best round so far, where the run keeps that."""
     bytes_down: int = 0
     bytes_up: int = 0
 
@@ -48,10 +51,11 @@ class RunState:
                 f"{job.output_dir}: its checkpoint is another run's or experiment's"
             )
         place = {name: n for n, name in enumerate(arrays_of(build_model(job.experiment)))}
-        kept: dict[str, Models] = {"models": {}, "memory": {}}
+        kept: dict[str, Models] = {"models": {}, "memory": {}, "kept": {}}
         for key in sorted(tensors, key=lambda key: place.get(key.split("/", 2)[2], len(place))):
             kind, owner, name = key.split("/", 2)
             kept[kind].setdefault(owner, {})[name] = tensors[key]
+        best = facts["kept"]
         _forget_lines_after(job, facts["round"])
         return RunState(
             server_round=facts["round"],
@@ -59,6 +63,7 @@ class RunState:
             learnt=StrategyState(kept["models"], kept["memory"]),
             heard=tuple(facts["heard"]),
             evaluate_only={site: (n, why) for site, (n, why) in facts["evaluate_only"].items()},
+            kept=best and Kept(best["round"], best["auroc"], kept["kept"]),
             bytes_down=facts["bytes_down"],
             bytes_up=facts["bytes_up"],
         )
@@ -68,10 +73,14 @@ def commit(job: Job, state: RunState, line: Mapping[str, Any]) -> None:
     """Write the round's line, then the checkpoint, whose JSON is the moment of commitment."""
     with (job.output_dir / "rounds.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line, allow_nan=False) + "\n")
-    learnt = state.learnt
+    learnt, best = state.learnt, state.kept
     tensors = {
         f"{kind}/{owner}/{name}": value
-        for kind, kept in (("models", learnt.models), ("memory", learnt.memory))
+        for kind, kept in (
+            ("models", learnt.models),
+            ("memory", learnt.memory),
+            ("kept", best.models if best else {}),
+        )
         for owner, arrays in kept.items()
         for name, value in arrays.items()
     }
@@ -82,6 +91,7 @@ def commit(job: Job, state: RunState, line: Mapping[str, Any]) -> None:
         "rounds_applied": state.rounds_applied,
         "heard": list(state.heard),
         "evaluate_only": {site: list(since) for site, since in state.evaluate_only.items()},
+        "kept": best and {"round": best.server_round, "auroc": best.auroc},
         "bytes_down": line["bytes"]["down"],
         "bytes_up": line["bytes"]["up"],
     }

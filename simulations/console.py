@@ -109,6 +109,9 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
                 f"{since['reason']}",
                 highlight=False,
             )
+    if result["kept"]["rule"] != "last":
+        kept = result["kept"]
+        console.print(f"kept: round {kept['round']}, by {kept['rule']}", highlight=False)
     pooled = pooled_metrics(result)
     if not any(pooled.values()):
         console.print("pooled test: no site released any figure", highlight=False)

@@ -88,6 +88,7 @@ def _train(
             output_dir=folder,
             evaluate_every=settings.evaluate_every,
             quorum=settings.quorum,
+            keep=settings.keep,
             resume=run.resume,
             progress=TrackedProgress(progress, tracker),
             witness=_witness(settings),

@@ -40,6 +40,7 @@ def write_job(path: Path, job: Job, attempt: str = "") -> None:
             "wait_seconds": job.wait_seconds,
             "witness": None if job.witness is None else str(job.witness),
             "deadline_seconds": job.deadline_seconds,
+            "keep": job.keep,
             "registered": None
             if job.registered is None
             else {str(node_id): site for node_id, site in job.registered.items()},
@@ -77,6 +78,7 @@ def read_job(path: Path, progress: Progress) -> Job:
             progress=progress,
             witness=None if facts["witness"] is None else Path(facts["witness"]),
             deadline_seconds=facts["deadline_seconds"],
+            keep=facts["keep"],
             registered=None
             if registered is None
             else {int(node_id): site for node_id, site in registered.items()},

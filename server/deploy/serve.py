@@ -120,6 +120,7 @@ def _serve(
             output_dir=run.output_dir,
             evaluate_every=settings.evaluate_every,
             quorum=settings.quorum,
+            keep=settings.keep,
             resume=run.resume,
             wait_seconds=options.wait_seconds,
             witness=consortium.folder / "witness.json",

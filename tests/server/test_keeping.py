@@ -1,0 +1,140 @@
+"""A run ends with the round that its rule names, also where it was cut off and went on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.checkpoint import read_tensors
+from common.compose import load_settings
+from common.errors import SettingsError
+from server import rounds
+from server.deploy.jobfile import read_job, write_job
+from server.job import Job, Silent
+from server.keeping import Kept, better
+from server.results import build_result, write_model
+from server.rounds import run_rounds
+from server.strategies import Models
+from simulations.flower import become_server
+from simulations.inprocess import InProcessGrid
+from simulations.sites import Cohorts
+from tests.server.test_rounds import InterruptingGrid
+
+Folders = Callable[..., tuple[Cohorts, list[Path]]]
+AUROCS = {1: 0.6, 2: 0.9, 3: 0.9, 4: 0.7}
+"""What the validation part is made to say of each round."""
+
+
+def line_of(number: int, auroc: float | None) -> dict[str, Any]:
+    return {"round": number, "validation": {"pooled": {"auroc_macro": auroc}}}
+
+
+def models_of(value: float) -> Models:
+    return {"shared": {"w": np.full(1, value, np.float32)}}
+
+
+def test_the_best_is_kept_and_the_first_of_equal_ones() -> None:
+    first = better(None, line_of(1, 0.6), models_of(1))
+    assert first == Kept(1, 0.6, models_of(1))
+    second = better(first, line_of(2, 0.8), models_of(2))
+    assert second is not None
+    assert (second.server_round, second.models) == (2, models_of(2))
+    assert better(second, line_of(3, 0.8), models_of(3)) is second
+    assert better(second, line_of(3, 0.7), models_of(3)) is second
+
+
+@pytest.mark.parametrize("validation", [None, {"pooled": None}, {"pooled": {"auroc_macro": None}}])
+def test_a_round_without_a_figure_is_not_chosen(validation: dict[str, Any] | None) -> None:
+    line = {"round": 1, "validation": validation}
+    assert better(None, line, models_of(1)) is None
+    kept = Kept(1, 0.0, models_of(0))
+    assert better(kept, line, models_of(1)) is kept
+
+
+@pytest.fixture
+def job(
+    site_folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Job, list[Path]]:
+    """Four rounds; the second is the best, and its score is a figure that no chance moves."""
+    become_server()
+    honest = rounds.validation_line
+
+    def said(*given: Any) -> dict[str, Any]:
+        found = honest(*given)
+        return {**found, "pooled": {**found["pooled"], "auroc_macro": AUROCS[given[4]]}}
+
+    monkeypatch.setattr(rounds, "validation_line", said)
+    prepared, folders = site_folders("rounds=4")
+    output = tmp_path / "best"
+    output.mkdir()
+    return Job(prepared.experiment, "run", len(folders), output, keep="best_validation"), folders
+
+
+def bits(models: Models) -> dict[str, bytes]:
+    return {name: value.tobytes() for name, value in models["shared"].items()}
+
+
+def test_a_run_ends_with_its_best_round_and_tests_that_one(
+    job: tuple[Job, list[Path]], tmp_path: Path
+) -> None:
+    best, folders = job
+    outcome = run_rounds(InProcessGrid(folders, None), best)
+    short, last = tmp_path / "short", tmp_path / "last"
+    for folder in (short, last):
+        folder.mkdir()
+    # The same two rounds of a run of four, cut off: what the second round left.
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(InterruptingGrid(folders, 5), replace(best, output_dir=short, keep="last"))
+    tensors, facts = read_tensors(short / "checkpoint", "checkpoint")
+    assert facts["round"] == 2
+    second = {key.split("/", 2)[2]: value.tobytes() for key, value in tensors.items()}
+    assert bits(outcome.models) == second
+    assert (outcome.kept_round, outcome.rounds_applied) == (2, 4)
+    result = build_result(best, outcome, {}, 1.0)
+    assert result["kept"] == {"rule": "best_validation", "round": 2}
+    assert result["rounds"] == 4
+    write_model(best, outcome)
+    written = {k: v.tobytes() for k, v in read_tensors(best.output_dir, "model")[0].items()}
+    assert written == second
+
+    other = run_rounds(InProcessGrid(folders, None), replace(best, output_dir=last, keep="last"))
+    assert other.kept_round == 4
+    assert bits(other.models) != second
+    assert build_result(best, other, {}, 1.0)["metrics"] != result["metrics"]
+
+
+@pytest.mark.parametrize("after", [5, 7])
+def test_a_run_that_goes_on_keeps_what_was_best_before(
+    job: tuple[Job, list[Path]], after: int, tmp_path: Path
+) -> None:
+    best, folders = job
+    whole = run_rounds(InProcessGrid(folders, None), best)
+    cut = replace(best, output_dir=tmp_path / "cut")
+    cut.output_dir.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(InterruptingGrid(folders, after), cut)
+    resumed = run_rounds(InProcessGrid(folders, None), replace(cut, resume=True))
+    assert resumed.kept_round == whole.kept_round == 2
+    assert bits(resumed.models) == bits(whole.models)
+
+
+def test_under_privacy_no_round_is_chosen_by_figures_that_nothing_covers() -> None:
+    with pytest.raises(SettingsError, match="under privacy use keep=last"):
+        load_settings(["keep=best_validation"])
+    assert load_settings(["keep=best_validation", "privacy=none"]).keep == "best_validation"
+    with pytest.raises(SettingsError, match=r"needs data\.validation_fraction above 0"):
+        load_settings(["keep=best_validation", "privacy=none", "data.validation_fraction=0"])
+    with pytest.raises(SettingsError, match="expected one of last, best_validation"):
+        load_settings(["keep=best_test", "privacy=none"])
+
+
+def test_a_job_file_has_the_rule(job: tuple[Job, list[Path]], tmp_path: Path) -> None:
+    write_job(tmp_path / "job.json", job[0])
+    assert json.loads((tmp_path / "job.json").read_text())["keep"] == "best_validation"
+    assert read_job(tmp_path / "job.json", Silent()).keep == "best_validation"
