@@ -15,6 +15,9 @@ import pytest
 import fedrounds
 from common.compose import load_settings
 from common.config import Experiment
+from common.journal import Follower, Journal
+from server.deploy.events import EVENTS, Events
+from server.deploy.serve import _follow
 from server.job import Silent
 from server.tracking import TrackedProgress, Tracker, open_tracker
 from server.tracking.values import parameters, result_values, round_values
@@ -207,3 +210,28 @@ def test_parameters_are_the_shared_experiment(experiment: Experiment) -> None:
     assert told["privacy.epsilon"] == "8.0"
     assert told["data.classes"] == "['a', 'b']"
     assert not any("tracker" in key or "root" in key for key in told)
+
+
+def test_a_server_tells_the_rounds_of_this_start_as_it_follows_them(tmp_path: Path) -> None:
+    earlier, now = Events(tmp_path, "earlier"), Events(tmp_path, "now")
+    earlier.round_done({**LINE, "round": 1})
+    for number in (2, 3):
+        now.round_done({**LINE, "round": number})
+    now.ended(None)
+    told: list[tuple[int, dict[str, float]]] = []
+
+    class Backend:
+        def log(self, values: Mapping[str, float], server_round: int) -> None:
+            told.append((server_round, dict(values)))
+
+        def close(self, complete: bool) -> None: ...
+
+    class Idle:
+        def look(self) -> None: ...
+
+    follower, journal = Follower(tmp_path / EVENTS), Journal(tmp_path)
+    with Tracker("mlflow", Backend, journal.say) as tracker:
+        ended = _follow(follower, "now", Idle(), journal, tracker, 3)  # type: ignore[arg-type]
+    assert ended.exit_code == 0
+    assert [number for number, _ in told] == [2, 3]
+    assert told[0][1] == round_values(LINE)
