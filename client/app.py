@@ -28,7 +28,7 @@ from client.charging import charge_round, price_run, state_privacy, state_releas
 from client.cohort import Cohort
 from client.disclosure import EXACT, LEDGER, log_error, log_release
 from client.drift import Drift
-from client.evaluation import evaluate, released_names
+from client.evaluation import evaluate
 from client.packed import packing_mod
 from client.privacy.guard import refuse_leaking_modules
 from client.privacy.training import train_private
@@ -165,13 +165,14 @@ def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
     experiment, policy = request.experiment, site.settings.policy
     site.check_task(experiment)
     model = _model(experiment, request.arrays)
-    counts = histograms = None
+    exact = histograms = None
     if policy.release_metrics == "exact":
         cohort = Cohort.load(site, experiment, request.part)
-        exact = evaluate(model, cohort, experiment, policy.min_count)
+        drawn = experiment.evaluation.replicates_of(request.part)
+        draw = site.draw(request.part) if drawn else None
+        exact = evaluate(model, cohort, experiment, policy.min_count, request.temperature, draw)
         if exact is not None:
-            counts = exact.counts
-            names = released_names(counts, experiment.classes, exact.withheld)
+            names = exact.names(experiment.classes)
             log_release(site.folder, request, names, EXACT, exact.withheld)
     elif policy.release_metrics == "noised" and request.part == "test":
         stored = stored_answer(site, request)
@@ -188,11 +189,12 @@ def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
         site.name,
         request.run_id,
         request.server_round,
-        counts,
+        exact.counts if exact is not None else None,
         statement,
         histograms,
         chain,
         release if histograms is not None else None,
+        exact.replicates if exact is not None else None,
     ).pack()
     if histograms is not None:
         store_answer(site, request, answer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +158,10 @@ class Site:
         data = self.settings.data
         fractions = data.test_fraction, data.validation_fraction
         return rows_of_part(manifest.patients, part, data.split_key, *fractions)
+
+    def draw(self, part: Part | Literal["all"]) -> tuple[str, str]:
+        """Key and label of the bootstrap's draws from a part: the same for every model and run."""
+        return self.settings.data.split_key, f"{self.name} {part}"
 
     def parts_of(self, manifest: Manifest) -> list[str]:
         """The part that each row's patient is in."""

@@ -19,6 +19,7 @@ from common.config import (
 )
 from common.data.records import path_regex, pattern_columns
 from common.errors import SettingsError
+from common.evaluation import check_evaluation
 from common.schema import build
 from common.strategy_checks import check_strategy
 
@@ -72,6 +73,7 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
         + check_privacy(settings.privacy)
         + check_strategy(settings.strategy, settings.privacy)
         + check_loss(settings)
+        + check_evaluation(settings.evaluation)
     )
     return problems
 
@@ -119,7 +121,7 @@ def check_experiment(experiment: Experiment) -> list[str]:
     problems += check_task(experiment.data)
     problems += check_privacy(experiment.privacy)
     problems += check_strategy(experiment.strategy, experiment.privacy)
-    return problems + check_loss(experiment)
+    return problems + check_loss(experiment) + check_evaluation(experiment.evaluation)
 
 
 def check_sizes(run: Settings | Experiment) -> list[str]:

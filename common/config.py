@@ -18,6 +18,7 @@ import yaml
 
 from common.data.decoding.choices import Frames, Intensity, Resize
 from common.errors import SettingsError
+from common.evaluation import EvaluationSettings
 from common.schema import narrow, to_plain
 
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -313,6 +314,7 @@ class Experiment:
     strategy: StrategySettings
     privacy: PrivacyTarget
     loss: LossSettings = field(default_factory=LossSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -375,6 +377,7 @@ class Settings:
     loss: LossSettings = field(default_factory=LossSettings)
     strategy: StrategySettings = field(default_factory=StrategySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
 
     def shared(self, task: TaskSettings) -> Experiment:
@@ -394,4 +397,5 @@ class Settings:
             strategy=self.strategy,
             privacy=narrow(PrivacyTarget, self.privacy),
             loss=self.loss,
+            evaluation=self.evaluation,
         )

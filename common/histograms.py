@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import MessageError
-from common.metrics import LOGIT_LIMIT, Z95, Figure, figure
+from common.metrics.figure import Figure, figure
+from common.metrics.grid import LOGIT_LIMIT
 
 EDGES = (-6.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 """Public edges in the log-odds of the score; a bin holds its lower edge.
@@ -34,6 +35,9 @@ PATIENT_BINS = len(EDGES) + 1
 NOISE_LIMIT = 3.0
 """A class whose positives (or negatives) add up to fewer than this many standard deviations of
 that sum's noise has no figure: nothing says that it has any."""
+
+Z95 = 1.959964
+"""97.5% quantile of the standard normal distribution."""
 
 MAX_CELL = 1e9
 """Largest cell, and largest noise, that is believed."""
@@ -209,11 +213,12 @@ def histogram_figures(histograms: Histograms, classes: tuple[str, ...]) -> dict[
 
 
 def _figure(estimates: list[Estimate], support: Any) -> Figure:
-    """The mean of some classes' estimates, with its interval."""
+    """The mean of some classes' estimates, with its interval, cut to [0, 1]."""
     if not estimates:
-        return figure(math.nan, None, support)
+        return figure(math.nan, math.nan, math.nan, support)
     value = float(np.mean([e.value for e in estimates]))
     bin_error = float(np.mean([e.bin_error for e in estimates]))
     sampling = float(np.mean([math.sqrt(e.sampling) for e in estimates]))
     noise = sum(e.noise for e in estimates) / len(estimates) ** 2
-    return figure(value, math.sqrt(sampling**2 + noise) + bin_error / Z95, support)
+    half = Z95 * math.sqrt(sampling**2 + noise) + bin_error
+    return figure(value, np.maximum(0.0, value - half), np.minimum(1.0, value + half), support)

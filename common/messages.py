@@ -23,6 +23,8 @@ from common.data.split import Part
 from common.errors import MessageError, ModelError, RefusalError, wire_codes
 from common.histograms import Histograms
 from common.metrics import Counts
+from common.metrics.bootstrap import Replicates
+from common.metrics.counts import TEMPERATURES
 from common.parameters import Arrays, from_record, to_record
 from common.statement import (
     PrivacyStatement,
@@ -120,10 +122,13 @@ class EvaluateRequest(ModelRequest):
     """The model to score, and the part of the site's patients to score it on."""
 
     part: Part
+    temperature: float = 1.0
+    """At which losses and reliability are told as well."""
 
     def pack(self) -> RecordDict:
         content = super().pack()
         content.config_records["config"]["part"] = self.part
+        content.config_records["config"]["temperature"] = self.temperature
         return content
 
     @staticmethod
@@ -132,12 +137,17 @@ class EvaluateRequest(ModelRequest):
         part = _text(_config(content), "part")
         if part not in ("validation", "test"):  # scores of training patients never leave
             raise MessageError(f"part: expected validation or test, got '{part}'")
+        temperature = _config(content).get("temperature")
+        least, most = TEMPERATURES[[0, -1]]
+        if not isinstance(temperature, float) or not least <= temperature <= most:
+            raise MessageError(f"temperature: expected {least} to {most}, got {temperature!r}")
         return EvaluateRequest(
             head.run_id,
             head.server_round,
             head.experiment,
             head.arrays,
             part,  # type: ignore[arg-type]
+            temperature,
         )
 
 
@@ -258,11 +268,15 @@ class EvaluateAnswer(Answer):
     chain: bytes = b""
     release: ReleaseStatement | None = None
     """What noised counts have cost; with ``histograms`` alone."""
+    replicates: Replicates | None = None
+    """Of the counts, where they are of the test part."""
 
     def pack(self) -> RecordDict:
         content = super().pack()
         if self.counts is not None:
             content["counts"] = to_record(self.counts.to_arrays())
+        if self.replicates is not None:
+            content["replicates"] = to_record(self.replicates.to_arrays())
         if self.histograms is not None:
             content["histograms"] = to_record(self.histograms.to_arrays())
         pack_statement(content, "release", self.release)
@@ -270,14 +284,18 @@ class EvaluateAnswer(Answer):
         return content
 
     @staticmethod
-    def unpack(  # type: ignore[override]  # the shapes expected are the experiment's
-        content: RecordDict, num_classes: int, multi_label: bool
+    def unpack(  # type: ignore[override]  # the shapes expected are what was asked
+        content: RecordDict, experiment: Experiment, part: Part
     ) -> EvaluateAnswer:
         head = Answer.unpack(content)
-        counts = histograms = None
+        num_classes, multi_label = len(experiment.classes), experiment.multi_label
+        counts = replicates = histograms = None
         if "counts" in content.array_records:
             arrays = _read(content.array_records["counts"])
             counts = Counts.from_arrays(arrays, num_classes, multi_label)
+            if drawn := experiment.evaluation.replicates_of(part):
+                arrays = _read(content.array_records.get("replicates", ArrayRecord()))
+                replicates = Replicates.from_arrays(arrays, counts, drawn)
         if "histograms" in content.array_records:
             arrays = _read(content.array_records["histograms"])
             histograms = Histograms.from_arrays(arrays, num_classes)
@@ -292,6 +310,7 @@ class EvaluateAnswer(Answer):
             histograms,
             chain,
             release,
+            replicates,
         )
 
 

@@ -6,14 +6,17 @@ Once, at the end: the sites' test patients. Which model a site scores is the str
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from common.data.split import Part
 from common.histograms import Histograms
 from common.messages import EvaluateAnswer, EvaluateRequest
-from common.metrics import Counts, figures
+from common.metrics import Counts, OperatingPoint, figures
+from common.metrics.bootstrap import Replicates
 from common.parameters import Arrays
 from common.statement import PrivacyStatement, ReleaseStatement
 from server.exchange import Exchange, Replies
@@ -30,17 +33,17 @@ def _evaluate(
     number: int,
     part: Part,
     witness: Witness,
+    temperature: float = 1.0,
 ) -> Replies[EvaluateAnswer]:
     """Have each site score the model that ``models`` names for it."""
-    classes, multi_label = len(job.experiment.classes), job.experiment.multi_label
     requests = {
-        site: EvaluateRequest(job.run_id, number, job.experiment, arrays, part)
+        site: EvaluateRequest(job.run_id, number, job.experiment, arrays, part, temperature)
         for site, arrays in models.items()
     }
     replies = exchange.ask(
         "evaluate",
         requests,
-        lambda content: EvaluateAnswer.unpack(content, classes, multi_label),
+        lambda content: EvaluateAnswer.unpack(content, job.experiment, part),
     )
     return witnessed(replies, job, witness)
 
@@ -64,7 +67,7 @@ def validation_line(
         replies = _evaluate(exchange, job, own, number, "validation", witness)
         counts = {site: a.counts for site, a in replies.answers.items() if a.counts is not None}
         by_site = {site: _summary(c, job) for site, c in counts.items()}
-        pooled = _summary(pool(counts, job), job) if counts else None
+        pooled = _summary(pool(counts), job) if counts else None
         lines.append({"pooled": pooled, "sites": by_site})
     return {**lines[0], **dict(zip(list(scorings)[1:], lines[1:], strict=True))}
 
@@ -76,19 +79,27 @@ def _summary(counts: Counts, job: Job) -> dict[str, float | None]:
     }
 
 
-def pool(counts: Mapping[str, Counts], job: Job) -> Counts:
-    """Add the sites' counts, in the order of their names."""
-    total = Counts.zero(len(job.experiment.classes), job.experiment.multi_label)
-    for site in sorted(counts):
-        total = total + counts[site]
-    return total
+def pool(counts: Mapping[str, Counts]) -> Counts:
+    """Add the counts of at least one site, in the order of their names."""
+    return reduce(operator.add, (counts[site] for site in sorted(counts)))
+
+
+def pool_replicates(
+    counts: Mapping[str, Counts], replicates: Mapping[str, Replicates]
+) -> Counts | None:
+    """Add the b-th replicates of some sites, for each b; ``None`` where none were asked for."""
+    if not replicates:
+        return None
+    return reduce(operator.add, (replicates[site].expand(counts[site]) for site in sorted(counts)))
 
 
 @dataclass
 class FinalEvaluation:
     """What the sites answered on their test patients; ``unscored`` says who did not, and why."""
 
+    points: dict[str, OperatingPoint] = field(default_factory=dict)
     counts: dict[str, dict[str, Counts]] = field(default_factory=dict)
+    replicates: dict[str, dict[str, Replicates]] = field(default_factory=dict)
     histograms: dict[str, dict[str, Histograms]] = field(default_factory=dict)
     statements: dict[str, PrivacyStatement] = field(default_factory=dict)
     releases: dict[str, ReleaseStatement] = field(default_factory=dict)
@@ -98,14 +109,26 @@ class FinalEvaluation:
 def final_evaluation(
     exchange: Exchange, job: Job, strategy: Strategy, state: RunState, witness: Witness
 ) -> FinalEvaluation:
-    """What the strategy has scored on the sites' test patients, once, after the last round."""
-    final, models = FinalEvaluation(), state.learnt.models
-    for name, scored in strategy.tested(list(exchange.nodes)).items():
-        own = {site: models[model] for site, model in scored.items()}
-        replies = _evaluate(exchange, job, own, state.server_round, "test", witness)
+    """What the strategy has scored on the sites' test patients, once, after the last round.
+
+    Before that an operating point is fitted for each set of figures, on the validation patients
+    of the sites whose model is scored.
+    """
+    final, models, sites = FinalEvaluation(), state.learnt.models, list(exchange.nodes)
+    number, own = state.server_round, strategy.validated(sites).values()
+    for name, scored in strategy.tested(sites).items():
+        asked = {site: models[model] for site, model in scored.items()}
+        fitted = [s for s, model in scored.items() if any(v.get(s) == model for v in own)]
+        point = _fit(exchange, job, {s: asked[s] for s in fitted}, number, witness)
+        if point is not None:
+            final.points[name] = point
+        temperature = 1.0 if point is None else point.temperature
+        replies = _evaluate(exchange, job, asked, number, "test", witness, temperature)
         for site, answer in replies.answers.items():
             if answer.counts is not None:
                 final.counts.setdefault(name, {})[site] = answer.counts
+            if answer.replicates is not None:
+                final.replicates.setdefault(name, {})[site] = answer.replicates
             if answer.histograms is not None:
                 final.histograms.setdefault(name, {})[site] = answer.histograms
             if answer.privacy is not None:
@@ -117,3 +140,21 @@ def final_evaluation(
             for site, why in replies.refused.items()
         ]
     return final
+
+
+def _fit(
+    exchange: Exchange, job: Job, models: Mapping[str, Arrays], number: int, witness: Witness
+) -> OperatingPoint | None:
+    """Fit thresholds and temperature to the validation part.
+
+    Under privacy nothing is fitted: what is fitted goes out with the model, and nothing prices
+    what it says of the validation patients.
+    """
+    if job.experiment.privacy.enabled:
+        return None
+    replies = _evaluate(exchange, job, models, number, "validation", witness)
+    counts = {site: a.counts for site, a in replies.answers.items() if a.counts is not None}
+    pooled = pool(counts) if counts else None
+    if pooled is None or not pooled.labels:
+        return None
+    return OperatingPoint.fit(pooled, job.experiment.evaluation)

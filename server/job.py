@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from common.config import Experiment, KeepRule
 from common.histograms import Histograms
 from common.messages import Description
-from common.metrics import Counts
+from common.metrics import Counts, OperatingPoint
+from common.metrics.bootstrap import Replicates
 from common.statement import PrivacyStatement, ReleaseStatement
 from server.strategies import Models
 
@@ -76,8 +77,10 @@ class Outcome:
     Attributes:
         descriptions: each site's own, by name.
         models: the final models by name.
-        test_counts: name of a set of figures (``Strategy.tested``) to site name to counts on the
-            site's test patients.
+        operating_points: name of a set of figures (``Strategy.tested``) to what was fitted on
+            validation patients, where it was.
+        test_counts: name of a set of figures to site name to counts on the site's test patients.
+        test_replicates: the same of their bootstrap replicates.
         test_histograms: the same of the sites that release noised ones.
         statements: what each site's ledger says; empty without privacy.
         releases: what noised counts have cost the test patients of a site.
@@ -92,7 +95,9 @@ class Outcome:
 
     descriptions: Mapping[str, Description]
     models: Models
+    operating_points: Mapping[str, OperatingPoint]
     test_counts: Mapping[str, Mapping[str, Counts]]
+    test_replicates: Mapping[str, Mapping[str, Replicates]]
     test_histograms: Mapping[str, Mapping[str, Histograms]]
     statements: Mapping[str, PrivacyStatement]
     releases: Mapping[str, ReleaseStatement]

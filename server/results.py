@@ -12,11 +12,12 @@ from typing import Any
 from common.checkpoint import write_json
 from common.errors import IncompleteRunError
 from common.histograms import histogram_figures
-from common.metrics import figures
+from common.metrics import OperatingPoint, figures
+from common.metrics.curves import roc_curves
 from common.model_file import write_model_file
 from common.parameters import count_parameters
 from common.schema import to_plain
-from server.evaluation import pool
+from server.evaluation import pool, pool_replicates
 from server.job import Job, Outcome
 from server.strategies import PERSONAL, SHARED, build_strategy
 
@@ -122,18 +123,39 @@ def _metrics(job: Job, outcome: Outcome, name: str) -> dict[str, Any]:
     """
     counts = outcome.test_counts.get(name, {})
     histograms = outcome.test_histograms.get(name, {})
-    classes = job.experiment.classes
-    exact = figures(pool(counts, job), classes) if counts else None
-    noised = None
+    replicates = outcome.test_replicates.get(name, {})
+    classes, point = job.experiment.classes, outcome.operating_points.get(name)
+    exact = noised = None
+    if counts:
+        pooled, drawn = pool(counts), pool_replicates(counts, replicates)
+        exact = figures(pooled, classes, drawn, point)
+        exact["roc"] = roc_curves(pooled, classes, drawn)
+        exact["operating_point"] = _operating_point(job, point)
     if histograms:
         total = reduce(operator.add, (histograms[site] for site in sorted(histograms)))
         noised = histogram_figures(total, classes)
-    sites = {s: {"metrics": figures(c, classes), "released": "exact"} for s, c in counts.items()}
+    sites = {
+        s: {
+            "metrics": figures(c, classes, pool_replicates({s: c}, replicates), point),
+            "released": "exact",
+        }
+        for s, c in counts.items()
+    }
     sites |= {
         s: {"metrics": histogram_figures(h, classes), "released": "noised"}
         for s, h in histograms.items()
     }
     return {"pooled": exact or noised, "noised": noised, "sites": sites}
+
+
+def _operating_point(job: Job, point: OperatingPoint | None) -> dict[str, Any]:
+    """Thresholds and temperature, or why there are none."""
+    if point is not None:
+        return {"fitted_on": "validation patients", **point.to_json(job.experiment.classes)}
+    why = "no site released exact counts of its validation patients"
+    if job.experiment.privacy.enabled:
+        why = "under privacy nothing is fitted on validation patients: no ε would cover it"
+    return {"fitted_on": None, "why": why}
 
 
 def _evaluate_only(outcome: Outcome, site: str) -> dict[str, Any] | None:

@@ -83,7 +83,9 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     return Outcome(
         descriptions=descriptions,
         models=state.learnt.models,
+        operating_points=final.points,
         test_counts=final.counts,
+        test_replicates=final.replicates,
         test_histograms=final.histograms,
         statements=final.statements,
         releases=final.releases,

@@ -23,7 +23,6 @@ from client.site_images import SiteImages
 from common.config import TaskSettings
 from common.data.split import Part
 from common.errors import DataError, SettingsError
-from common.metrics import figures
 
 SCHEMA = 1
 
@@ -50,7 +49,8 @@ def evaluate_folder(
     with _opened(folder, words, trained) as site:
         images = SiteImages.load(site, experiment)  # 1
         cohort = Cohort.of(images, part)  # 2
-        released = evaluate(trained.model, cohort, experiment)
+        draw = site.draw(part or "all")
+        released = evaluate(trained.model, cohort, experiment, draw=draw)
     if released is None:
         raise DataError(f"{folder}: no patient is in its part '{part}'")
     return {
@@ -69,7 +69,7 @@ def evaluate_folder(
             {"file": one.path.relative_to(images.manifest.root).as_posix(), "reason": one.reason}
             for one in (*images.unreadable.values(), *images.headless)
         ],
-        "metrics": figures(released.counts, experiment.classes),  # 3
+        "metrics": released.figures(experiment.classes),  # 3
     }
 
 

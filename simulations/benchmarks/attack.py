@@ -31,7 +31,7 @@ from common.errors import IncompleteRunError, SettingsError
 from common.messages import TrainAnswer, TrainRequest
 from common.metrics import figures
 from common.schema import to_plain
-from server.evaluation import pool
+from server.evaluation import pool, pool_replicates
 from server.job import Job
 from server.results import versions
 from server.rounds import run_rounds
@@ -131,7 +131,8 @@ def run_cell(folder: Path, settings: Settings, kind: str) -> dict[str, Any]:
         auroc, rounds = {"value": None, "low": None, "high": None}, 0
     else:
         counts = {site: c for site, c in outcome.test_counts["shared"].items() if site != LIAR}
-        auroc = figures(pool(counts, job), experiment.classes)["auroc_macro"]
+        replicates = pool_replicates(counts, outcome.test_replicates["shared"])
+        auroc = figures(pool(counts), experiment.classes, replicates)["auroc_macro"]
         rounds = outcome.rounds_applied
     return {
         "strategy": experiment.strategy.name,

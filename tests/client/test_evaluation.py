@@ -16,22 +16,17 @@ from scipy.stats import kstest
 from torch import Tensor, nn
 
 from client.cohort import Cohort
-from client.evaluation import (
-    BATCH,
-    RELEASE_STEP,
-    add_noise,
-    evaluate,
-    log_scores,
-    patient_histograms,
-    patient_labels,
-    released_names,
-)
+from client.evaluation import BATCH, evaluate, image_weights, patient_labels
 from client.privacy.entropy import SecretStream
+from client.release import RELEASE_STEP, add_noise, noised_names, patient_histograms
 from common.checks import parse_experiment
 from common.config import Experiment
 from common.errors import PrivacyError
 from common.histograms import PATIENT_BINS, Histograms, count_patients, patient_bins
-from common.metrics import BINS, Counts, figures
+from common.metrics import Counts, figures
+from common.metrics.bootstrap import draw_patients
+from common.metrics.grid import BINS
+from common.metrics.scores import log_odds
 
 CLASSES = ("nodule", "cyst", "scar")
 K = len(CLASSES)
@@ -144,10 +139,10 @@ def test_the_check_fails_when_patients_share_a_batch() -> None:
 
     def all_at_once(patients: list[Patient]) -> Histograms:
         cohort = cohort_of(*patients)
-        images, labels = cohort.batch(cohort.rows)
+        images, _ = cohort.batch(cohort.rows)
         logits = Gossip()((images.float() / 255 - 0.5) / 0.25).double()
-        log_odds, _ = log_scores(logits, labels, multi_label=False)
-        means = np.stack([log_odds[own - 1].mean(axis=0) for own in cohort.patients])
+        odds = log_odds(logits.numpy(), multi_label=False)
+        means = np.stack([odds[own - 1].mean(axis=0) for own in cohort.patients])
         truths = np.stack([patient_labels(cohort.labels[own]) for own in cohort.patients])
         return count_patients(means, truths)
 
@@ -277,7 +272,7 @@ def test_without_a_minimum_every_image_of_the_part_is_counted() -> None:
     assert withheld == ()
     assert counts.positives.sum(axis=1).tolist() == [400, 180, 0]
     assert counts.negatives.sum(axis=1).tolist() == [180, 400, 580]
-    assert counts.confusion.sum() == counts.log_loss[1] == 580
+    assert counts.confusion.sum() == counts.labels == 580
     assert evaluate(Pixels(), cohort_of(), SINGLE) is None
 
 
@@ -288,7 +283,7 @@ def test_evaluation_agrees_with_the_scores_of_all_images_at_once() -> None:
     log_p = torch.log_softmax(logits, dim=1).numpy()
     truth = labels.argmax(dim=1).numpy()
     counts, _ = exact(cohort, SINGLE, 0)
-    assert counts.log_loss[0] == pytest.approx(-log_p[np.arange(400), truth].sum(), rel=1e-6)
+    assert counts.losses[0, 0] == pytest.approx(-log_p[np.arange(400), truth].sum(), rel=1e-6)
     hits = int((log_p.argmax(axis=1) == truth).sum())
     assert np.trace(counts.confusion) == hits
 
@@ -308,7 +303,7 @@ def test_a_withheld_class_of_a_single_label_task_is_gone_from_every_count() -> N
     assert counts.negatives.sum(axis=1).tolist() == [30, 0, 24]
     assert counts.confusion[1].sum() == 0
     assert counts.confusion.sum(axis=1).tolist() == [24, 0, 30]  # the others' errors stay errors
-    assert counts.log_loss[1] == 54
+    assert counts.labels == 54
     assert figures(counts, CLASSES)["left_out"] == ["cyst"]
 
 
@@ -323,7 +318,7 @@ def test_the_count_of_a_withheld_single_label_class_cannot_be_derived() -> None:
         releases.append(exact(cohort_of(*common, *joined, [*mixed, *extra]), SINGLE, 10))
     for counts, withheld in releases:
         assert withheld == ("cyst",)
-        assert counts.log_loss[1] == 2 * 27 + 2
+        assert counts.labels == 2 * 27 + 2
         assert_same(counts, releases[0][0])
 
 
@@ -349,7 +344,7 @@ def test_a_withheld_class_of_a_multi_label_task_keeps_the_images_for_the_others(
     assert counts.positives.sum(axis=1).tolist() == [40, 0, 24]
     assert counts.negatives.sum(axis=1).tolist() == [40, 0, 56]
     assert counts.confusion.sum(axis=(1, 2)).tolist() == [80, 0, 80]
-    assert counts.log_loss[1] == 160
+    assert counts.labels == 160
 
 
 def test_the_count_of_a_withheld_multi_label_class_cannot_be_derived() -> None:
@@ -370,7 +365,8 @@ def test_everything_withheld_is_zero() -> None:
     for experiment in (SINGLE, MULTI):
         counts, withheld = exact(cohort_of(*random_patients({0: 3, 1: 3}, 11)), experiment, 10)
         assert withheld == CLASSES
-        assert_same(counts, Counts.zero(K, experiment.multi_label))
+        nothing = replace(Counts.zero(K, experiment.multi_label), sites=np.ones(1, np.int64))
+        assert_same(counts, nothing)
 
 
 def test_released_counts_pass_the_checks_of_the_wire() -> None:
@@ -384,27 +380,74 @@ def test_released_counts_pass_the_checks_of_the_wire() -> None:
 
 
 def test_every_figure_is_named() -> None:
-    single = released_names(Counts.zero(K, multi_label=False), CLASSES, ("cyst",))
-    assert single == [
+    """Each field of what leaves has its name in the disclosure log."""
+    cohort = cohort_of(*random_patients({0: 12, 1: 4, 2: 15}, seed=13))
+    single = evaluate(Pixels(), cohort, SINGLE, 10, draw=("key", "site"))
+    assert single is not None
+    assert single.names(CLASSES) == [
         "positives of nodule by score",
         "negatives of nodule by score",
         "positives of scar by score",
         "negatives of scar by score",
         "confusion matrix",
+        "AUROC and average precision of nodule, exact",
+        "AUROC and average precision of scar, exact",
+        "AUROC and average precision of all classes, exact",
+        "right and wrong decisions by certainty",
+        "reliability by probability",
         "log loss",
+        "log loss by temperature",
+        "Brier score",
         "number of labels",
+        "200 bootstrap replicates of the counts, reliability, log loss and Brier score",
     ]
-    multi = released_names(Counts.zero(K, multi_label=True), CLASSES)
-    assert {f"confusion of {name}" for name in CLASSES} < set(multi)
-    assert "confusion matrix" not in multi
-    noised = released_names(Histograms.zero(K), CLASSES)
+    assert set(single.counts.to_arrays()) == {
+        "positives", "negatives", "confusion", "in_one_bin", "precision", "confidence",
+        "reliability", "losses", "temperatures", "sites",
+    }  # fmt: skip
+    multi = evaluate(Pixels(), cohort, MULTI)
+    assert multi is not None
+    assert {f"confusion of {name}" for name in CLASSES} < set(multi.names(CLASSES))
+    assert "confusion matrix" not in multi.names(CLASSES)
+    assert not any("replicates" in name for name in multi.names(CLASSES))
+    noised = noised_names(CLASSES)
     assert len(noised) == 2 * K
     assert noised[0] == "noised positives of nodule by score, of patients"
 
 
-def test_log_odds_are_finite_at_the_ends() -> None:
-    logits = torch.tensor([[800.0, -800.0, 0.0]], dtype=torch.float64)
-    labels = torch.tensor([one_hot(0)])
-    log_odds, log_p = log_scores(logits, labels, multi_label=False)
-    assert np.isfinite(log_odds).all()
-    assert log_p[0, 0] == 0.0
+def test_images_of_a_patient_are_drawn_together() -> None:
+    cohort = cohort_of(*random_patients({0: 3, 2: 2}, seed=14, images=3))
+    drawn = draw_patients("key", "site test", 5, 40)
+    weights = image_weights(cohort, drawn)
+    assert weights.shape == (40, 15)
+    assert (weights.sum(axis=1) == 15).all()
+    for patient, rows in enumerate(cohort.patients):
+        assert (weights[:, rows - 1] == drawn[:, [patient]]).all()
+
+
+def test_two_models_are_compared_on_the_same_draws() -> None:
+    """A model that scores as another does differs from it in no replicate."""
+    cohort = cohort_of(*random_patients({0: 12, 1: 14}, seed=15))
+    releases = [evaluate(Pixels(), cohort, SINGLE, draw=("key", "site test")) for _ in range(2)]
+    other = evaluate(Pixels(), cohort, SINGLE, draw=("key", "another test"))
+    one, same = (r.replicates for r in releases if r is not None)
+    assert one is not None
+    assert same is not None
+    assert other is not None
+    assert other.replicates is not None
+    assert (one.cells == same.cells).all()
+    assert (one.sums == same.sums).all()
+    assert (one.cells != other.replicates.cells).any()
+
+
+def test_a_withheld_class_is_in_no_replicate() -> None:
+    cohort = cohort_of(*random_patients({0: 12, 1: 4, 2: 15}, seed=16))
+    for experiment in (SINGLE, MULTI):
+        release = evaluate(Pixels(), cohort, experiment, 10, draw=("key", "site test"))
+        assert release is not None
+        assert release.replicates is not None
+        assert release.withheld == ("cyst",)
+        replicates = release.replicates.expand(release.counts)
+        assert replicates.positives[:, 0].sum() > 0
+        assert replicates.positives[:, 1].sum() == 0
+        assert replicates.negatives[:, 1].sum() == 0

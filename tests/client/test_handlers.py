@@ -96,7 +96,7 @@ def test_test_counts_come_with_the_ledgers_statement(site: Site, experiment: Exp
     train = request(experiment)
     send("train", train.pack(), site)
     asked = EvaluateRequest("run", 1, experiment, train.arrays, "test")
-    answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
+    answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), experiment, asked.part)
     assert answer.counts is not None
     assert answer.privacy is not None
     assert answer.privacy.steps == experiment.total_steps  # a plan is spent once it is begun
@@ -158,7 +158,7 @@ def test_release_none_gives_no_counts(make_site: MakeSite, experiment: Experimen
     set_policy(site, release_metrics="none")
     arrays = arrays_of(build_model(experiment, seed=0))
     asked = EvaluateRequest("run", 1, experiment, arrays, "validation")
-    answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
+    answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), experiment, asked.part)
     assert answer.counts is None
     assert not (site.folder / "disclosure.jsonl").exists()
 
@@ -262,7 +262,10 @@ def test_what_passes_the_policy_is_refused_before_a_batch_is_read(
     assert [type(e) for e in site.ledger().read().entries] == [Genesis]
     arrays = request(experiment).arrays
     asked = EvaluateRequest("run", 0, experiment, arrays, "test")
-    assert EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False).counts is not None
+    assert (
+        EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), experiment, asked.part).counts
+        is not None
+    )
 
 
 def test_the_image_is_no_unit_where_patients_are_known(site: Site, experiment: Experiment) -> None:
@@ -326,14 +329,14 @@ def test_noised_counts_leave_once_and_are_listed(site: Site, experiment: Experim
     arrays = request(experiment).arrays
     test = EvaluateRequest("run", 2, experiment, arrays, "test")
     first = send("evaluate", test.pack(), site)
-    answer = EvaluateAnswer.unpack(first, 2, False)
+    answer = EvaluateAnswer.unpack(first, experiment, "test")
     assert answer.counts is None
     assert answer.histograms is not None
     assert answer.histograms.noise_std > 0
     assert to_bytes(send("evaluate", test.pack(), site)) == to_bytes(first)  # no second draw
     for part, number in (("validation", 2), ("test", 3)):
         asked = EvaluateRequest("run", number, experiment, arrays, part)  # type: ignore[arg-type]
-        again = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
+        again = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), experiment, asked.part)
         assert (again.counts, again.histograms) == (None, None)
     assert len(held(site, Release)) == 1
     line = json.loads((site.folder / "disclosure.jsonl").read_text())
@@ -346,7 +349,7 @@ def test_small_classes_are_withheld_and_every_exact_figure_is_listed(
 ) -> None:
     site = make_site({f"T{i}": 1 for i in range(60)}, public_patients=40, min_count=10_000)
     asked = EvaluateRequest("run", 1, experiment, request(experiment).arrays, "test")
-    answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), 2, False)
+    answer = EvaluateAnswer.unpack(send("evaluate", asked.pack(), site), experiment, asked.part)
     assert answer.counts is not None
     assert not answer.counts.positives.any()
     assert not answer.counts.negatives.any()
