@@ -150,7 +150,7 @@ def _fit(
     Under privacy nothing is fitted: what is fitted goes out with the model, and nothing prices
     what it says of the validation patients.
     """
-    if job.experiment.privacy.enabled:
+    if job.experiment.privacy.enabled or not models:
         return None
     replies = _evaluate(exchange, job, models, number, "validation", witness)
     counts = {site: a.counts for site, a in replies.answers.items() if a.counts is not None}
