@@ -33,19 +33,18 @@ pytestmark = MARKS
 
 
 def test_a_site_is_killed_another_pauses_and_the_proxy_is_killed(world: World) -> None:
-    """The quorum needs both other sites: the deadline leaves them time to call the new proxy.
-
-    Flower does so again after 20 s at most.
-    """
     world.start_sites()
-    rounds = 12
-    with world.server("killed", *PLAIN, f"rounds={rounds}", "deadline_seconds=30") as server:
+    rounds = 14
+    words = [*PLAIN, "local_steps=200", f"rounds={rounds}", "deadline_seconds=30"]
+    with world.server("killed", *words) as server:
         wait_for(lambda: world.rounds("killed"), "round 1")
         kill(world.clients["eastbrook"])
         world.start_site("eastbrook")
-        os.kill(pid_of("nginx: master", server.pid), signal.SIGKILL)
         world.expect_left_out_and_back("killed", "eastbrook")
         check_pause(world, "southgate")
+        wait_for(lambda: len(world.rounds("killed")[-1]["answered"]) == 3, "all three")
+        time.sleep(2)  # they have fetched the next round's message, and train
+        os.kill(pid_of("nginx: master", server.pid), signal.SIGKILL)
         assert server.wait(2 * TIMEOUT) == 0
     world.expect_each_round_once("killed", rounds)
     restarted = [

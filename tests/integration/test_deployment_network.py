@@ -58,7 +58,7 @@ def test_a_network_that_is_cut_for_60_seconds(world: World) -> None:
     with (world.base / "southgate.out").open("ab") as log:
         world.clients["southgate"] = subprocess.Popen(words, stdout=log, stderr=log)
     rounds = 20
-    with world.server("cut", *PLAIN, f"rounds={rounds}", "deadline_seconds=10") as server:
+    with world.server("cut", *PLAIN, f"rounds={rounds}", "deadline_seconds=20") as server:
         wait_for(lambda: world.rounds("cut"), "round 1")
         ip("link", "set", LINK[0], "down")
         time.sleep(60)
