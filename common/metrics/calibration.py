@@ -80,7 +80,7 @@ def conformal_edge(counts: Counts, coverage: float) -> int | None:
         The edge; ``None`` where so few images allow no set but that of all classes.
     """
     true, _ = _set_scores(counts)
-    rank = int(np.floor((true.sum() + 1) * (1 - coverage)))
+    rank = int(np.floor((true.sum() + 1) * (1 - coverage) + 1e-9))
     if rank < 1:
         return None
     return int(np.searchsorted(np.cumsum(true), rank))

@@ -137,3 +137,11 @@ def test_crowded_scores_keep_their_intervals() -> None:
             ends.append((found["value"], found["low"], found["high"]))
         assert ends[1] == pytest.approx(ends[0], abs=1e-9)
         assert ends[0][2] - ends[0][1] > 0.05
+
+
+def test_an_interval_of_normal_replicates_is_students() -> None:
+    """Of ten images: t₉ = 2.262157, widened by √(10/9), times the replicates' spread."""
+    replicates = np.array([-1.0, 1.0] * 50)
+    half = 2.262157 * np.sqrt(10 / 9) * replicates.std(ddof=1)
+    found = interval(0.25, replicates, "difference", 10)
+    assert found == pytest.approx((0.25 - half, 0.25 + half), rel=1e-6)

@@ -10,9 +10,14 @@ from scipy.optimize import minimize_scalar
 
 from common.evaluation import EvaluationSettings
 from common.metrics import OperatingPoint, Scored, count, figures
-from common.metrics.calibration import conformal_sets, fit_temperature, selective_accuracy
+from common.metrics.calibration import (
+    conformal_edge,
+    conformal_sets,
+    fit_temperature,
+    selective_accuracy,
+)
 from common.metrics.counts import TEMPERATURES
-from common.metrics.grid import BINS, edge_score
+from common.metrics.grid import BINS, edge_score, score_bins
 from common.metrics.scores import log_odds, log_softmax
 from common.metrics.thresholds import edge_of_sensitivity, edge_of_specificity
 from tests.common.metrics.images import CLASSES, multi_label, single_label
@@ -134,6 +139,15 @@ def test_conformal_sets_are_those_of_the_scores(scored: Scored) -> None:
     held, mean_size = conformal_sets(counts, edge)
     assert held == pytest.approx((truth >= threshold).mean())
     assert mean_size == pytest.approx(size.mean())
+
+
+@pytest.mark.parametrize(("wanted", "rank"), [(0.9, 1), (0.8, 3), (0.5, 7)])
+def test_the_conformal_threshold_is_the_score_of_that_rank(wanted: float, rank: int) -> None:
+    """Of 14 scores the ⌊15 (1 − coverage)⌋-th smallest."""
+    logits = np.linspace(-3, 3, 14)[:, None]
+    counts = count(Scored(logits, np.ones((14, 1), np.float32), multi_label=True))
+    edge = conformal_edge(counts, wanted)
+    assert edge == score_bins(np.sort(logits.ravel())[[rank - 1]])[0]
 
 
 def test_too_few_images_allow_no_conformal_set() -> None:
