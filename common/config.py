@@ -46,8 +46,7 @@ class TaskSettings:
     negative_label: str | None = None
     """In a multi-label list, the label that means "none of them"."""
     multi_label: bool | None = None
-    """Several labels an image; ``None`` means: yes where ``label_separator`` or ``label_columns``
-    is set."""
+    """Several labels an image; ``None``: where ``label_separator`` or ``label_columns`` is set."""
     image_size: int = 64
     """Height and width that every image is resized to, in pixels."""
     resize: Resize = "stretch"
