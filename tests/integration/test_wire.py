@@ -149,7 +149,7 @@ def test_the_capture_sees_what_would_leak(
     def fail(*_: object) -> None:
         raise DataError(f"{marked}: cannot be read")
 
-    monkeypatch.setattr("client.app.Cohort.load", fail)
+    monkeypatch.setattr("client.app.SiteImages.load", fail)
     monkeypatch.setattr(DataError, "code", f"{marked}: cannot be read")
     grid = run(settings(f"data.root={marked}", "privacy=patient"), tmp_path)
     assert all(CANARY.encode() in data for _, _, data in grid.answers)
