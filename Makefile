@@ -24,7 +24,7 @@ demo: $(STAMP)  ## train the phantom hospitals with patient-level privacy and sa
 	@echo "Open $(DEMO_DIR)/report.html in a browser."
 
 test: $(STAMP)  ## run the tests, but for the long ones of a deployment
-	$(BIN)/python -m pytest -m "not deployment"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not deployment" -n auto --maxprocesses=4
 
 integration: $(STAMP)  ## run the tests of a deployment: a server and sites as processes, over TLS
 	$(BIN)/python -m pytest -m deployment

@@ -39,7 +39,7 @@ class Doubled(Backbone):
 
 def weighted(kind: type[Classifier], weights: list[list[float]]) -> Classifier:
     """A classifier of two classes on :class:`Doubled`, with these weights of its head."""
-    model = kind(Doubled(), 2)
+    model = kind(Doubled(), 2, {})
     weight, bias = model.head.weight, model.head.bias
     assert isinstance(weight, nn.Parameter)
     assert isinstance(bias, nn.Parameter)
