@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from client.ledger import Ledger
 from client.policy import Policy
 from common.checks import check_pool, check_source
-from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, PoolSettings, SourceSettings
+from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, SourceSettings
 from common.data.dicom import Rendering
 from common.data.identity import identified
 from common.data.images import rendering_of
@@ -25,6 +25,7 @@ from common.data.labels import has_several_labels
 from common.data.layouts import read_manifest
 from common.data.manifest import Manifest
 from common.data.partition import rows_of_site, site_names
+from common.data.pool import PoolSettings
 from common.data.split import PARTS, Part, rows_of_part
 from common.errors import PolicyError, SettingsError
 from common.schema import build, read_yaml

@@ -11,12 +11,12 @@ import yaml
 from common.config import (
     Experiment,
     ModelSettings,
-    PoolSettings,
     PrivacyTarget,
     Settings,
     SourceSettings,
     TaskSettings,
 )
+from common.data.pool import PoolSettings
 from common.data.records import path_regex, pattern_columns
 from common.errors import SettingsError
 from common.evaluation import check_evaluation
@@ -61,6 +61,12 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
         problems.append(f"engine.workers: expected at least 1, got {settings.engine.workers}")
     if settings.deadline_seconds <= 0:
         problems.append(f"deadline_seconds: expected above 0, got {settings.deadline_seconds}")
+    if settings.design != "none" and settings.partition.held_out is not None:
+        problems.append(
+            f"design={settings.design} says itself who is held out: leave partition.held_out away"
+        )
+    if settings.design != "none" and not has_data:
+        problems.append(f"design={settings.design} needs all images on one machine: simulate")
     if has_data:
         problems += _check_data(settings)
     elif settings.data.classes is None:

@@ -17,6 +17,7 @@ from typing import Literal
 import yaml
 
 from common.data.decoding.choices import Frames, Intensity, Resize
+from common.data.pool import PartitionSettings
 from common.errors import SettingsError
 from common.evaluation import EvaluationSettings
 from common.schema import narrow, to_plain
@@ -26,6 +27,7 @@ SITE_NAME_RULE = "at most 64 letters, digits, '.', '_' and '-', a letter or digi
 """A site's name becomes a file name at the server, so what may stand in it is fixed."""
 
 Augmentation = Literal["none", "flip", "dihedral", "chest", "ultrasound"]
+Design = Literal["none", "cross_site", "leave_one_site_out"]
 Layout = Literal["table", "folder", "medmnist", "dicom"]
 Clip = Literal["flat", "automatic"]
 PrivacyUnit = Literal["none", "patient", "image"]
@@ -278,28 +280,6 @@ class EngineSettings:
 
 
 @dataclass(frozen=True)
-class PoolSettings:
-    """How one pool of images is divided into the sites of a simulation, patient by patient."""
-
-    name: Literal["natural", "iid", "dirichlet", "quantity"] = "natural"
-    """``natural``: not divided, the data have sites; ``iid``: alike; ``dirichlet``: sites differ in
-    their labels; ``quantity``: in their size."""
-    sites: int = 4
-    alpha: float = 0.5
-    """Of the Dirichlet distribution: the smaller, the more the sites differ."""
-    seed: int | None = None
-    """Draws the shares and places the patients; ``None`` means the run's seed."""
-
-
-@dataclass(frozen=True)
-class PartitionSettings(PoolSettings):
-    """Which sites a simulation has, and which of them is only evaluated on."""
-
-    held_out: str | None = None
-    """A site all of whose patients are for testing: it trains nothing. ``last``: by name."""
-
-
-@dataclass(frozen=True)
 class Experiment:
     """The shared experiment: the same text at the server and at every site."""
 
@@ -350,6 +330,9 @@ class Settings:
     """Everything that a simulation on one machine, or a server, can be told."""
 
     experiment: str = "phantom"
+    design: Design = "none"
+    """What the run is compared with: ``cross_site``, each site alone and all images pooled;
+    ``leave_one_site_out``, each site alone, and the federation without it."""
     seed: int = 0
     """Sets initialisation, batches without privacy, and partition; never noise or sampling."""
     rounds: int = 10

@@ -6,19 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.config import (
-    SITE_NAME,
-    SITE_NAME_RULE,
-    PartitionSettings,
-    PoolSettings,
-    Settings,
-    SourceSettings,
-    TaskSettings,
-)
+from common.config import SITE_NAME, SITE_NAME_RULE, Settings, SourceSettings, TaskSettings
 from common.data.labels import derive_classes
 from common.data.layouts import read_manifest, read_records
 from common.data.manifest import Manifest
 from common.data.partition import rows_of_site, site_names
+from common.data.pool import PartitionSettings, PoolSettings
 from common.data.records import root_of
 from common.errors import DataError, SettingsError
 from common.schema import narrow, suggest

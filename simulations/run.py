@@ -56,9 +56,11 @@ def main(arguments: Sequence[str]) -> int:
     else:
         run = new_run(load_settings(words))
     from server.results import check_complete
+    from simulations.designs.run import run_design
     from simulations.experiment import simulate
 
-    result = simulate(run, console)
+    work = simulate if run.settings.design == "none" else run_design
+    result = work(run, console)
     if as_json:
         print((run.output_dir / "result.json").read_text(encoding="utf-8"), end="")
     check_complete(result["incomplete"])

@@ -13,16 +13,11 @@ import yaml
 from client.init import begin_ledger
 from client.policy import Policy
 from client.site import Site, SiteSettings
-from common.config import (
-    Experiment,
-    PartitionSettings,
-    Settings,
-    SourceSettings,
-    TaskSettings,
-)
+from common.config import Experiment, Settings, SourceSettings, TaskSettings
 from common.data.labels import is_multi_label
 from common.data.manifest import Manifest
 from common.data.medmnist import download
+from common.data.pool import PartitionSettings
 from common.data.records import root_of
 from common.data.split import PARTS, Part
 from common.errors import DataError, OneClassError, SettingsError

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from common.config import PoolSettings
 from common.data.manifest import Manifest
+from common.data.pool import PoolSettings
 from common.data.split import unit_interval
 
 

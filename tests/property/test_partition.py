@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import PoolSettings
 from common.data.manifest import Manifest
 from common.data.partition import rows_of_site, shares, site_names
+from common.data.pool import PoolSettings
 from common.data.split import rows_of_part
 
 images = st.lists(

@@ -1,0 +1,1 @@
+"""Validation designs: what a federation's model is compared with, in one command."""
