@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     from client.inference.trained import TrainedModel
     from common.explain import choose_methods
 
-    trained = TrainedModel.open(words.places[0])
+    trained = TrainedModel.open_for_images(words.places[0])
     methods = choose_methods(words.options.get("--method"), trained.model)
     class_name = words.options.get("--class")
     if class_name is not None and class_name not in trained.classes:

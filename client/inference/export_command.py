@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     from client.inference.export import CHECKED, export
     from client.inference.trained import TrainedModel
 
-    written = export(TrainedModel.open(model), output)
+    written = export(TrainedModel.open_for_images(model), output)
     if "--json" in words.flags:
         print(json.dumps(asdict(written), indent=1))
     else:

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     from client.inference.predict import as_csv, as_table, as_values, predict
     from client.inference.trained import TrainedModel
 
-    trained = TrainedModel.open(words.places[0])
+    trained = TrainedModel.open_for_images(words.places[0])
     predictions = list(predict(trained, paths, rendering))
     if suffix == ".json":
         text = json.dumps(as_values(trained, predictions), indent=1) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,19 @@ class TrainedModel:
     def open(place: Path) -> TrainedModel:  # a model is opened, as a file is
         """Read a model; raises ``CheckpointError`` as :func:`read_model_file` does."""
         return TrainedModel(*read_model_file(place))
+
+    @staticmethod
+    def open_for_images(place: Path) -> TrainedModel:
+        """As :meth:`open`, for a command that has images alone; says what the model then lacks."""
+        trained = TrainedModel.open(place)
+        if trained.file.model.metadata:
+            names = ", ".join(trained.file.model.metadata)
+            print(
+                f"warning: this model also takes {names}; images alone do not give them, so they "
+                "count as missing and its answers differ from those of its evaluation",
+                file=sys.stderr,
+            )
+        return trained
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from PIL import Image
 
 import fedrounds
 from client.inference.trained import TrainedModel
+from common.config import MetadataEncoding, ModelSettings
 from common.data.images import read_image
 from common.data.transforms import normalise
 
@@ -56,6 +57,17 @@ def test_json_holds_the_models_own_probabilities(
         likely = [c for c, p in one["probabilities"].items() if p >= 0.5]
         assert one["predicted"] == likely
     assert len({str(one["probabilities"]) for one in said["images"]}) > 1
+
+
+def test_a_model_that_takes_metadata_says_what_images_alone_lack(
+    make_model: Make, images: list[Path], capsys: Capture
+) -> None:
+    encodings = {"age": MetadataEncoding(mean=60.0, scale=15.0)}
+    folder = make_model(ModelSettings(width=4, metadata=encodings))
+    assert fedrounds.main(words(folder, images[0], "--json")) == 0
+    said = capsys.readouterr()
+    assert "also takes age" in said.err
+    assert "probabilities" in json.loads(said.out)["images"][0]
 
 
 def test_single_labels_add_up_to_one_and_the_greatest_is_predicted(
