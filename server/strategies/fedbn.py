@@ -8,19 +8,20 @@ has no state: so the coordinator sees them, as it sees every update.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from common.config import Experiment
 from common.errors import SettingsError
 from common.messages import TrainAnswer
 from common.models import build_model, normalisation_names
 from common.parameters import Arrays
-from server.strategies.base import PERSONAL, STRATEGIES, Assignment, Strategy, StrategyState
+from server.strategies.base import STRATEGIES, StrategyState
 from server.strategies.fedavg import mean_model
+from server.strategies.own_models import OwnModels
 
 
 @STRATEGIES.register("fedbn")
-class FedBN(Strategy):
+class FedBN(OwnModels):
     """A model a site, which differ in their normalisation alone."""
 
     def __init__(self, experiment: Experiment) -> None:
@@ -32,12 +33,6 @@ class FedBN(Strategy):
                 "that a site could keep; strategy=fedavg is the same"
             )
 
-    def initial_state(self, arrays: Arrays, sites: Sequence[str]) -> StrategyState:
-        return StrategyState({site: dict(arrays) for site in sites})
-
-    def configure_train(self, state: StrategyState, site: str) -> Assignment:
-        return Assignment(state.models[site])
-
     def aggregate_train(
         self, state: StrategyState, answers: Sequence[TrainAnswer]
     ) -> StrategyState:
@@ -47,9 +42,6 @@ class FedBN(Strategy):
             for site, before in state.models.items()
         }
         return StrategyState(models, state.memory)
-
-    def validated(self, sites: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        return {PERSONAL: {site: site for site in sites}}
 
 
 def mixed(mean: Arrays, site: Arrays, own: frozenset[str]) -> Arrays:
