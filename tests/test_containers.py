@@ -70,7 +70,8 @@ def test_only_the_package_goes_into_an_image() -> None:
     ignore = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text().splitlines()
     taken = {line[1:] for line in ignore if line.startswith("!")}
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    patterns = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = {pattern.rstrip("*") for pattern in patterns}
     assert "*" in ignore
     assert taken == packages | {"fedrounds.py", "pyproject.toml", "README.md", "LICENSE"}
     assert not re.search(r"(?i)(ARG|ENV) \w*(KEY|SECRET|PASSWORD|TOKEN)", DOCKERFILE.read_text())
