@@ -11,7 +11,8 @@ from rich.table import Table
 
 from common.config import Settings
 from common.messages import Description
-from simulations.report.text import figure_text, guarantee_text, pooled_metrics
+from common.metrics.text import class_table, figure_text
+from simulations.report.text import guarantee_text, pooled_metrics
 
 
 def privacy_line(settings: Settings) -> str:
@@ -102,6 +103,10 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
         )
     console.print(table)
     for site in result["sites"]:
+        if site["metrics"] and site["metrics"]["left_out"]:
+            names = ", ".join(site["metrics"]["left_out"])
+            why = "too few, or withheld by its policy"
+            console.print(f"{site['name']}: no AUROC of {names} ({why})", highlight=False)
         if site["evaluate_only"]:
             since = site["evaluate_only"]
             console.print(
@@ -120,6 +125,8 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
             _print_noised(console, name, metrics)
         elif metrics:
             _print_metrics(console, name, metrics)
+    if result["metrics"]:
+        console.print(class_table(result["metrics"]))
 
 
 def _print_noised(console: Console, name: str, metrics: Mapping[str, Any]) -> None:
@@ -130,8 +137,6 @@ def _print_noised(console: Console, name: str, metrics: Mapping[str, Any]) -> No
     ]
     if metrics["bin_error"] is not None:
         lines.append(f"bins of the score account for ±{metrics['bin_error']:.3f} of it")
-    if metrics["left_out"]:
-        lines.append(f"hidden by the noise: {', '.join(metrics['left_out'])}")
     console.print("; ".join(lines), highlight=False)
 
 
@@ -147,8 +152,6 @@ def _print_metrics(console: Console, name: str, metrics: Mapping[str, Any]) -> N
         f"{supported['min_positives']} positives) {figure_text(supported)}",
         f"balanced accuracy {figure_text(metrics['balanced_accuracy'])}",
     ]
-    if metrics["left_out"]:
-        lines.append(f"left out for want of support: {', '.join(metrics['left_out'])}")
     if metrics["bin_error"] is not None:
         lines.append(f"AUROC exact to ±{metrics['bin_error']:.1e} (score grid)")
     console.print("; ".join(lines), highlight=False)

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from common.checkpoint import write_bytes, write_json
 from common.compose import expand_sweep, load_settings
+from common.metrics.text import figure_text
 from common.start import new_run
 from server.results import check_complete
 from simulations.experiment import simulate
 from simulations.output import output_folder
-from simulations.report.text import figure_text
 from simulations.report.tradeoff import tradeoff
 
 GUARANTEE = ("epsilon_run", "delta", "unit", "adjacency", "accountant")

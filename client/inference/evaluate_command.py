@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from client.inference.words import sort_words
 from common.data.split import PARTS
 from common.errors import SettingsError
+from common.metrics.text import class_table, overall_rows
 from common.schema import suggest
 
 USAGE = "evaluate MODEL DATA [--part PART] [--json] [KEY=VALUE …]"
@@ -75,34 +75,11 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
         highlight=False,
         markup=False,
     )
-    table = Table("figure", "class", "value", "95% interval", "support")
-    for cells in _rows(found["metrics"]):
-        table.add_row(*map(escape, cells))
+    table = Table("figure", "value and 95% interval")
+    for cells in overall_rows(found["metrics"]):
+        table.add_row(*cells)
     console.print(table)
+    console.print(class_table(found["metrics"]))
+    console.print(f"AUROC exact to ±{found['metrics']['bin_error'] or 0:.1e}", highlight=False)
     for one in found["refused"]:
         console.print(f"not read: {one['file']}: {one['reason']}", highlight=False, markup=False)
-    if found["metrics"]["left_out"]:
-        names = ", ".join(found["metrics"]["left_out"])
-        console.print(f"left out for want of support: {names}", highlight=False, markup=False)
-
-
-def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
-    """Every figure of a mapping that is one, or that is one a class."""
-    for name, entry in metrics.items():
-        if not isinstance(entry, Mapping):
-            continue
-        own = {"": entry} if "value" in entry else entry
-        for label, figure in own.items():
-            if isinstance(figure, Mapping) and figure.get("value") is not None:
-                low, high = figure["low"], figure["high"]
-                interval = "" if low is None else f"[{low:.3f}, {high:.3f}]"
-                value = f"{figure['value']:.3f}"
-                yield name.replace("_", " "), label, value, interval, _support(figure["support"])
-
-
-def _support(support: Any) -> str:
-    if not isinstance(support, Mapping):
-        return str(support)
-    if "classes" in support:
-        return f"{len(support['classes'])} classes"
-    return ", ".join(f"{count} {name}" for name, count in support.items())

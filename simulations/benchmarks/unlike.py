@@ -23,9 +23,9 @@ from rich.console import Console
 
 from common.checkpoint import write_bytes, write_json
 from common.compose import load_settings
+from common.metrics.text import figure_text
 from simulations.benchmarks.timing import cells_folder, machine
 from simulations.cells import run_cell
-from simulations.report.text import figure_text
 
 STRATEGIES = ("fedavg", "fedprox", "scaffold", "fedadam", "fedbn", "ditto")
 BASE = ("data=ham10000", "experiment=ham10000", "privacy=none", "evaluate_every=2")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from simulations.report.text import figure_text
+from common.metrics.text import figure_text
 
 
 def table(comparison: Mapping[str, Any]) -> Table:

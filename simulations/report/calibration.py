@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.metrics.text import figure_text
 from simulations.report.blocks import Block, Cell, Plot, Section, Table, Text
 from simulations.report.run import FinishedRun
 from simulations.report.svg import INK, SERIES, drawing, legend_below, svg_inline
-from simulations.report.text import figure_text, of_model
+from simulations.report.text import of_model
 
 Z95 = 1.959964
 

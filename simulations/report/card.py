@@ -14,11 +14,11 @@ from typing import Any
 
 from common.checkpoint import write_bytes, write_json
 from common.errors import SettingsError
+from common.metrics.text import figure_text
 from common.schema import read_yaml, suggest
 from simulations.report import card_parts
 from simulations.report.checklists import ITEMS
 from simulations.report.run import FinishedRun
-from simulations.report.text import figure_text
 
 ANSWERS = "card_answers.yaml"
 INTENDED_USE = "intended use"

@@ -7,10 +7,10 @@ from typing import Any
 
 from matplotlib.patches import Rectangle
 
+from common.metrics.text import figure_text
 from simulations.report.blocks import Block, Plot, Section, Table, Text
 from simulations.report.run import FinishedRun
 from simulations.report.svg import INK, SERIES, drawing, svg_inline
-from simulations.report.text import figure_text
 
 PALEST, DEEPEST = 0.04, 0.55
 """Opacity of the worst and the best figure: letters stay readable on both."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from common.metrics.text import figure_text
 from simulations.report.run import FinishedRun
-from simulations.report.text import figure_text
 
 
 def outcome_sentence(run: FinishedRun) -> str:

@@ -5,30 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from common.metrics.text import class_rows, figure_text, left_out_text, overall_rows
 from simulations.report.blocks import Block, Section, Table, Text
 from simulations.report.run import FinishedRun
-from simulations.report.text import figure_text
 
-OVERALL = {
-    "auroc_macro": "macro AUROC",
-    "auroc_micro": "micro AUROC",
-    "auprc_macro": "macro AUPRC",
-    "auprc_micro": "micro AUPRC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1_macro": "macro F1",
-    "mcc": "Matthews correlation",
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-    "log_loss": "log loss",
-}
-BY_CLASS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "f1": "F1",
-}
 POINTS = {
     "at_specificity": "At the wanted specificity",
     "at_sensitivity": "At the wanted sensitivity",
@@ -59,31 +39,19 @@ def _model(name: str, metrics: Mapping[str, Any]) -> list[Block]:
                 f"±{metrics['bin_error'] or 0:.1e}."
             )
         )
-    if metrics["left_out"]:
-        left_out = ", ".join(metrics["left_out"])
-        blocks.append(Text(f"Left out of the macro figures for want of support: {left_out}."))
+    left_out = left_out_text(metrics)
+    if left_out:
+        blocks.append(Text(f"{left_out[0].upper()}{left_out[1:]}."))
     return blocks
 
 
 def _summary(caption: str, metrics: Mapping[str, Any]) -> Table:
-    rows = tuple(
-        (title, figure_text(metrics[key])) for key, title in OVERALL.items() if key in metrics
-    )
-    return Table(caption, ("figure", "value and 95% interval"), rows)
+    return Table(caption, ("figure", "value and 95% interval"), tuple(overall_rows(metrics)))
 
 
 def _classes(caption: str, metrics: Mapping[str, Any]) -> Table:
-    named = {key: title for key, title in BY_CLASS.items() if key in metrics}
-    rows = tuple(
-        (
-            name,
-            figure["support"]["positives"],
-            figure["support"]["negatives"],
-            *(figure_text(metrics[key][name]) for key in named),
-        )
-        for name, figure in metrics["auroc"].items()
-    )
-    return Table(caption, ("class", "positives", "negatives", *named.values()), rows)
+    head, rows = class_rows(metrics)
+    return Table(caption, tuple(head), tuple(map(tuple, rows)))
 
 
 def _points(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:

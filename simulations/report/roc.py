@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from common.metrics.text import figure_text
 from simulations.report.blocks import Block, Cell, Plot, Section, Table, Text
 from simulations.report.run import FinishedRun
 from simulations.report.svg import INK, SERIES, panels, svg_inline
-from simulations.report.text import figure_text, of_model
+from simulations.report.text import of_model
 
 MOST_ROWS = 12
 """Points of a curve that its table shows, evenly spaced; ``result.json`` has them all."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from common.metrics.text import figure_text
 from simulations.report.blocks import Block, Cell, Section, Table, Text
 from simulations.report.run import FinishedRun
-from simulations.report.text import figure_text
 
 RELEASED = {
     "exact": "“exact” figures are as counted, by the site's own choice, and covered by no ε",

@@ -6,15 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def figure_text(figure: Mapping[str, Any] | None) -> str:
-    """``0.897 [0.870, 0.925]``; without interval where there is none, ``none`` without value."""
-    if figure is None or figure["value"] is None:
-        return "none"
-    if figure["low"] is None:
-        return f"{figure['value']:.3f}"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
-
-
 def pooled_metrics(result: Mapping[str, Any]) -> dict[str, Any]:
     """Pooled figures of a result by whose model they are of; ``""`` is the run's own."""
     if not result["metrics"]:

@@ -12,6 +12,7 @@ import yaml
 import fedrounds
 from common.checkpoint import read_tensors
 from common.compose import load_settings
+from common.metrics.text import figure_text
 from common.start import new_run
 from tests.simulations.conftest import result_of
 
@@ -64,7 +65,10 @@ def test_a_plain_run_says_that_it_is_not_private(
 ) -> None:
     code, output = simulate("privacy=none")
     assert code == 0
-    assert capsys.readouterr().out.splitlines()[0].startswith("privacy: none")
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith("privacy: none")
+    (row,) = (line for line in out.splitlines() if line.startswith("│ nodule "))
+    assert figure_text(result_of(output)["metrics"]["auprc"]["nodule"]) in row
     assert all(site["privacy"] is None for site in result_of(output)["sites"])
     assert not list(output.rglob("ledger.sqlite"))
 

@@ -58,7 +58,8 @@ def test_a_folders_layout_is_guessed_and_what_is_printed_names_every_class(
     assert fedrounds.main(["evaluate", str(make_model()), str(hospitals)]) == 0
     out = capsys.readouterr().out
     assert "part: all" in out
-    assert "auroc macro" in out
+    assert "macro AUROC" in out
+    assert "exact to ±0.0e+00" in out
     assert "nodule" in out
     assert "infiltrate" in out
 

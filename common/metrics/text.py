@@ -1,0 +1,75 @@
+"""Figures as people read them: with interval and support, all together and class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+OVERALL = {
+    "auroc_macro": "macro AUROC",
+    "auroc_micro": "micro AUROC",
+    "auprc_macro": "macro AUPRC",
+    "auprc_micro": "micro AUPRC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1_macro": "macro F1",
+    "mcc": "Matthews correlation",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "log_loss": "log loss",
+}
+BY_CLASS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "f1": "F1",
+}
+
+
+def figure_text(figure: Mapping[str, Any] | None) -> str:
+    """``0.897 [0.870, 0.925]``; without interval where there is none, ``none`` without value."""
+    if figure is None or figure["value"] is None:
+        return "none"
+    if figure["low"] is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def overall_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of each figure of all classes together that ``metrics`` has."""
+    return [(title, figure_text(metrics[key])) for key, title in OVERALL.items() if key in metrics]
+
+
+def class_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row a class: its name, its images with and without it, its figures."""
+    named = {key: title for key, title in BY_CLASS.items() if key in metrics}
+    rows = [
+        [
+            name,
+            *(str(figure["support"][side]) for side in ("positives", "negatives")),
+            *(figure_text(metrics[key][name]) for key in named),
+        ]
+        for name, figure in metrics["auroc"].items()
+    ]
+    return ["class", "positives", "negatives", *named.values()], rows
+
+
+def class_table(metrics: Mapping[str, Any]) -> Table:
+    """The classes for a terminal; those without a figure are named below."""
+    head, rows = class_rows(metrics)
+    table = Table(*head, caption=escape(left_out_text(metrics) or ""), caption_justify="left")
+    for cells in rows:
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def left_out_text(metrics: Mapping[str, Any]) -> str | None:
+    """Which classes are in no macro figure, and why; ``None`` where all are."""
+    if not metrics["left_out"]:
+        return None
+    why = "hidden by the noise" if "noise_std" in metrics else "for want of support"
+    return f"left out of the macro figures, {why}: {', '.join(metrics['left_out'])}"
