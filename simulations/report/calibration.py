@@ -83,7 +83,8 @@ def wilson(share: float, number: int) -> tuple[float, float]:
     spread = Z95**2 / number
     middle = (share + spread / 2) / (1 + spread)
     half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # At 0 and 1 one end is the share itself, but for rounding.
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
 
 
 def _abstention(number: str, name: str, curve: Sequence[Mapping[str, Any]]) -> Plot:

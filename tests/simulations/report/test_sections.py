@@ -36,6 +36,13 @@ def test_intervals_of_shares_are_wilsons(hits: int, number: int) -> None:
     assert wilson(hits / number, number) == pytest.approx((found.low, found.high), abs=1e-6)
 
 
+@pytest.mark.parametrize("hits", ["none", "all"])
+def test_no_interval_leaves_out_its_own_share(hits: str) -> None:
+    share = {"none": 0.0, "all": 1.0}[hits]
+    ends = [wilson(share, number) for number in range(1, 2000)]
+    assert all(low <= share <= high for low, high in ends)
+
+
 def test_a_run_alone_has_no_comparison(changed: Callable[..., FinishedRun]) -> None:
     assert comparison_section(changed()) is None
 
