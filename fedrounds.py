@@ -23,6 +23,10 @@ SUBCOMMANDS = {
     "explain": ("client.inference.explain_command", "MODEL IMAGE…: where an answer comes from"),
     "export": ("client.inference.export_command", "MODEL: one ONNX file, checked against PyTorch"),
     "report": ("simulations.report.page", "RUN: one self-contained HTML page of a run"),
+    "compare": (
+        "simulations.comparing.command",
+        "RUN RUN…: differences paired by patient, and the spread over seeds",
+    ),
 }
 
 HELP = """\

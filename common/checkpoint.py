@@ -1,7 +1,8 @@
-"""Models and checkpoints on disk: safetensors and JSON, replaced atomically, with a checksum.
+"""Models, checkpoints and counts on disk: safetensors and JSON, replaced atomically.
 
-A file of tensors is written under a new name and synced before the JSON that names it replaces
-the old one, so that at every moment the JSON on disk names a complete file. No pickle.
+A file of tensors is written under a new name and synced before the JSON that names it, with its
+checksum, replaces the old one, so that at every moment the JSON on disk names a complete file. No
+pickle.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from safetensors.numpy import load, save
 
 from common.errors import CheckpointError
 
-Tensors = Mapping[str, NDArray[np.float32]]
+Tensors = Mapping[str, NDArray[Any]]
 
 
 def write_tensors(
@@ -37,7 +38,7 @@ def write_tensors(
     Args:
         folder: where to write; made if missing.
         name: stem of the JSON and of the tensors' file.
-        tensors: float32 arrays by name.
+        tensors: arrays by name.
         facts: whatever JSON can hold; stored beside the file's name and SHA-256.
         versioned: put the start of the checksum into the tensors' name, so that a new version
             never overwrites the one that the JSON on disk still names.
@@ -57,7 +58,7 @@ def write_tensors(
 
 def read_tensors(
     folder: Path, name: str, *, bound: Sequence[str] = ()
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote, checksum first.
 
     Raises:

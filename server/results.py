@@ -17,6 +17,7 @@ from common.metrics.curves import roc_curves
 from common.model_file import write_model_file
 from common.parameters import count_parameters
 from common.schema import to_plain
+from server.counts_file import write_counts
 from server.evaluation import pool, pool_replicates
 from server.job import Job, Outcome
 from server.strategies import PERSONAL, SHARED, build_strategy
@@ -93,6 +94,7 @@ def write_outcome(job: Job, outcome: Outcome) -> None:
         IncompleteRunError: afterwards, where not every round was applied.
     """
     write_model(job, outcome)
+    write_counts(job, outcome)
     write_json(
         job.output_dir / "result.json", build_result(job, outcome, {}, outcome.train_seconds)
     )

@@ -26,6 +26,7 @@ from common.flower import quiet_environment
 from common.schema import to_plain
 from common.start import Run
 from server.app import build_server_app
+from server.counts_file import write_counts
 from server.job import Job, Outcome
 from server.results import build_result, write_model
 from server.tracking import TrackedProgress, Tracker, open_tracker, require_tracker
@@ -104,6 +105,7 @@ def _train(
         raise IncompleteRunError(f"the engine ended without a result; see {folder}")
     outcome = outcomes[0]
     write_model(job, outcome)
+    write_counts(job, outcome)
     answered = [site for site in sites if site.name in outcome.descriptions]
     facts = {site.name: _site_facts(site, cohorts.experiment) for site in answered}
     result = build_result(job, outcome, facts, time.monotonic() - started)

@@ -16,9 +16,9 @@ from client.evaluation import evaluate
 from client.site import Site
 from common.config import Settings
 from common.metrics import Counts
-from common.metrics.bootstrap import interval
-from common.metrics.figure import Figure, figure
+from common.metrics.figure import Figure
 from common.metrics.figures import Reading
+from common.metrics.paired import difference
 from common.model_file import read_model_file
 from simulations.designs.arms import ALONE, FEDERATION, POOLED, without_name
 
@@ -81,7 +81,9 @@ def compare(arms: Path, results: Mapping[str, Any], settings: Settings) -> dict[
                 "model": model,
                 "baseline": baseline,
                 "difference": difference(
-                    scored[model][test].read(classes), scored[baseline][test].read(classes)
+                    scored[model][test].read(classes),
+                    scored[baseline][test].read(classes),
+                    METRIC,
                 ),
             }
             for test, model, baseline in pairs(sites, settings.design)
@@ -123,15 +125,6 @@ def alone_name(site: str) -> str:
 
 def macro_auroc(read: Reading) -> Figure:
     return read.macro(METRIC, read.support.scored)
-
-
-def difference(model: Reading, baseline: Reading) -> Figure:
-    """Model minus baseline on the same patients, with the interval of the paired bootstrap."""
-    value = float(model.values[METRIC] - baseline.values[METRIC])
-    again = model.spread[METRIC] - baseline.spread[METRIC]
-    scored = model.support.scored
-    fewest = int(model.fewer[scored].min()) if scored.any() else 0
-    return figure(value, *interval(value, again, "difference", fewest), int(model.counts.labels))
 
 
 def _score_everywhere(

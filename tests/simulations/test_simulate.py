@@ -28,7 +28,7 @@ def test_a_private_run_writes_everything_and_prints_its_promise_first(
     assert {p.name for p in output.iterdir()} == {
         "config.yaml", "run.json", "rounds.jsonl", "model.safetensors", "model.json",
         "report.html", "result.json", "sites", "checkpoint", "witness.json",
-        "MODEL_CARD.md", "model_card.json",
+        "MODEL_CARD.md", "model_card.json", "test_counts.json", "test_counts.safetensors",
     }  # fmt: skip
     result = result_of(output)
     assert result["schema"] == 1

@@ -1,0 +1,31 @@
+"""The difference of two models on the same patients, by a paired bootstrap.
+
+The draws follow from the site's split key, its name and the part, so the b-th replicates of two
+models are of the same patients: the spread of their differences is without what both have in
+common, such as that one draw has harder images than another.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from common.metrics.bootstrap import interval
+from common.metrics.figure import Figure, figure
+from common.metrics.figures import Reading
+
+
+def difference(model: Reading, baseline: Reading, name: str, k: int | None = None) -> Figure:
+    """Model minus baseline, with its 95% interval.
+
+    Args:
+        model: read from the counts of the same images as ``baseline``, with their replicates.
+        baseline: what is taken off.
+        name: of the figure.
+        k: of which class; ``None`` for a figure of all.
+    """
+    of = () if k is None else (k,)
+    value = float(model.values[name][of] - baseline.values[name][of])
+    again = model.spread[name][:, *of] - baseline.spread[name][:, *of]
+    used = np.flatnonzero(model.support.scored) if k is None else np.array([k])
+    fewest = int(model.fewer[used].min()) if len(used) else 0
+    return figure(value, *interval(value, again, "difference", fewest), int(model.counts.labels))

@@ -1,0 +1,1 @@
+"""``fedrounds compare``: finished runs beside each other."""
