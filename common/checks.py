@@ -106,13 +106,15 @@ def _check_data(settings: Settings) -> list[str]:
 
 def check_keep(settings: Settings) -> list[str]:
     """Which round is kept may rest on figures that no ε covers only where there is no ε."""
-    if settings.keep == "last":
+    if settings.keep == "average" and not 0 <= settings.average_decay < 1:
+        return [f"average_decay={settings.average_decay}: expected at least 0 and below 1"]
+    if settings.keep != "best_validation":
         return []
     problems = []
     if settings.privacy.enabled:
         problems.append(
             "keep=best_validation chooses by the sites' exact validation figures, which no ε "
-            "covers: under privacy use keep=last"
+            "covers: under privacy use keep=last or keep=average"
         )
     if settings.data.validation_fraction == 0:
         problems.append("keep=best_validation needs data.validation_fraction above 0")

@@ -33,7 +33,7 @@ Clip = Literal["flat", "automatic"]
 PrivacyUnit = Literal["none", "patient", "image"]
 ReleaseMetrics = Literal["none", "noised", "exact"]
 MissingPatient = Literal["refuse", "exclude"]
-KeepRule = Literal["last", "best_validation"]
+KeepRule = Literal["last", "best_validation", "average"]
 TrackerName = Literal["none", "mlflow", "tensorboard"]
 BurnedInAnnotation = Literal["refuse", "allow"]
 LabelConflicts = Literal["report", "refuse"]
@@ -347,8 +347,10 @@ class Settings:
     deadline_seconds: float = 600.0
     """Seconds a server waits for the sites' answers in a round; a simulation waits for all."""
     keep: KeepRule = "last"
-    """Which round's model the run ends with: the last, or the one with the highest macro AUROC on
-    the validation part, which training without privacy alone may choose by."""
+    """Which round's model the run ends with: the last, the one with the highest macro AUROC on the
+    validation part, which training without privacy alone may choose by, or the moving average."""
+    average_decay: float = 0.9
+    """β of ``keep=average``: how much of the average a round leaves as it was."""
     tracker: TrackerName = "none"
     """Where else a run's figures go, from the coordinator's side: see ``server/tracking``."""
     output_dir: str | None = None

@@ -51,6 +51,7 @@ class Job:
         witness: file that remembers each site's ledger; by default in ``output_dir``.
         deadline_seconds: how long to wait for answers in one exchange; ``None`` waits for all.
         keep: which round's models the run ends with.
+        average_decay: β of a moving average, where that is kept.
         registered: node id to the site whose key it proved to have; ``None`` takes every node's
             word for its name, as a simulation can.
     """
@@ -67,6 +68,7 @@ class Job:
     witness: Path | None = None
     deadline_seconds: float | None = None
     keep: KeepRule = "last"
+    average_decay: float = 0.9
     registered: Mapping[int, str] | None = None
 
 

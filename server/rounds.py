@@ -24,7 +24,7 @@ from common.parameters import Arrays, check_arrays
 from server.evaluation import final_evaluation, validation_line
 from server.exchange import Exchange
 from server.job import Job, Outcome
-from server.keeping import better
+from server.keeping import averaged, better
 from server.state import RunState, commit
 from server.strategies import Assignment, Strategy, build_strategy
 from server.witness import Witness, witnessed
@@ -66,6 +66,10 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         state, line = _one_round(exchange, job, strategy, state, witness)
         if job.keep == "best_validation":
             state = replace(state, kept=better(state.kept, line, state.learnt.models))
+        elif job.keep == "average" and line["applied"]:
+            models = state.learnt.models
+            mean = averaged(state.kept, state.server_round, models, job.average_decay)
+            state = replace(state, kept=mean)
         commit(job, state, line)
         job.progress.round_done(line)
         failed = 0 if line["applied"] else failed + 1

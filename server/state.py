@@ -29,7 +29,7 @@ class RunState:
     evaluate_only: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     """Sites that do not train any more, to the round from which and the code of why."""
     kept: Kept | None = None
-    """The best round so far, where the run keeps that."""
+    """What the run would end with now, where that is not its last round."""
     bytes_down: int = 0
     bytes_up: int = 0
 

@@ -90,6 +90,7 @@ def _train(
             evaluate_every=settings.evaluate_every,
             quorum=settings.quorum,
             keep=settings.keep,
+            average_decay=settings.average_decay,
             resume=run.resume,
             progress=TrackedProgress(progress, tracker),
             witness=_witness(settings),

@@ -41,6 +41,7 @@ def write_job(path: Path, job: Job, attempt: str = "") -> None:
             "witness": None if job.witness is None else str(job.witness),
             "deadline_seconds": job.deadline_seconds,
             "keep": job.keep,
+            "average_decay": job.average_decay,
             "registered": None
             if job.registered is None
             else {str(node_id): site for node_id, site in job.registered.items()},
@@ -79,6 +80,7 @@ def read_job(path: Path, progress: Progress) -> Job:
             witness=None if facts["witness"] is None else Path(facts["witness"]),
             deadline_seconds=facts["deadline_seconds"],
             keep=facts["keep"],
+            average_decay=facts["average_decay"],
             registered=None
             if registered is None
             else {int(node_id): site for node_id, site in registered.items()},

@@ -121,6 +121,7 @@ def _serve(
             evaluate_every=settings.evaluate_every,
             quorum=settings.quorum,
             keep=settings.keep,
+            average_decay=settings.average_decay,
             resume=run.resume,
             wait_seconds=options.wait_seconds,
             witness=consortium.folder / "witness.json",

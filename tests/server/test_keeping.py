@@ -17,7 +17,7 @@ from common.errors import SettingsError
 from server import rounds
 from server.deploy.jobfile import read_job, write_job
 from server.job import Job, Silent
-from server.keeping import Kept, better
+from server.keeping import Kept, averaged, better
 from server.results import build_result, write_model
 from server.rounds import run_rounds
 from server.strategies import Models
@@ -55,6 +55,18 @@ def test_a_round_without_a_figure_is_not_chosen(validation: dict[str, Any] | Non
     assert better(None, line, models_of(1)) is None
     kept = Kept(1, 0.0, models_of(0))
     assert better(kept, line, models_of(1)) is kept
+
+
+def test_the_average_forgets_early_rounds_soon_and_late_ones_slowly() -> None:
+    kept = averaged(None, 1, models_of(1), 0.9)
+    assert kept == Kept(1, None, models_of(1))
+    kept = averaged(kept, 2, models_of(2), 0.9)
+    beta = 3 / 12
+    expected = beta * 1 + (1 - beta) * 2
+    assert kept.models["shared"]["w"] == pytest.approx(expected)
+    late = averaged(kept, 1000, models_of(3), 0.9)
+    assert late.models["shared"]["w"] == pytest.approx(0.9 * expected + 0.1 * 3)
+    assert late.models["shared"]["w"].dtype == np.float32
 
 
 @pytest.fixture
@@ -124,13 +136,46 @@ def test_a_run_that_goes_on_keeps_what_was_best_before(
     assert bits(resumed.models) == bits(whole.models)
 
 
+@pytest.mark.parametrize("after", [5, 7])
+def test_a_run_ends_with_the_average_also_where_it_was_cut_off(
+    job: tuple[Job, list[Path]], after: int, tmp_path: Path
+) -> None:
+    whole_job, folders = replace(job[0], keep="average", average_decay=0.5), job[1]
+    seen: list[Models] = []
+    honest = rounds.averaged
+
+    def listened(kept: Kept | None, number: int, models: Models, decay: float) -> Kept:
+        seen.append(models)
+        return honest(kept, number, models, decay)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounds, "averaged", listened)
+        whole = run_rounds(InProcessGrid(folders, None), whole_job)
+    cut = replace(whole_job, output_dir=tmp_path / "cut")
+    cut.output_dir.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(InterruptingGrid(folders, after), cut)
+    resumed = run_rounds(InProcessGrid(folders, None), replace(cut, resume=True))
+    assert bits(resumed.models) == bits(whole.models)
+    assert whole.kept_round == 4
+    name = next(iter(seen[0]["shared"]))
+    expected = seen[0]["shared"][name].astype(np.float64)
+    for number, models in enumerate(seen[1:], start=2):
+        beta = min(0.5, (1 + number) / (10 + number))
+        expected = beta * expected + (1 - beta) * models["shared"][name]
+    assert whole.models["shared"][name] == pytest.approx(expected, abs=1e-6)
+
+
 def test_under_privacy_no_round_is_chosen_by_figures_that_nothing_covers() -> None:
     with pytest.raises(SettingsError, match="under privacy use keep=last"):
         load_settings(["keep=best_validation"])
+    assert load_settings(["keep=average"]).keep == "average"
+    with pytest.raises(SettingsError, match=r"average_decay=1\.0: expected at least 0"):
+        load_settings(["keep=average", "average_decay=1"])
     assert load_settings(["keep=best_validation", "privacy=none"]).keep == "best_validation"
     with pytest.raises(SettingsError, match=r"needs data\.validation_fraction above 0"):
         load_settings(["keep=best_validation", "privacy=none", "data.validation_fraction=0"])
-    with pytest.raises(SettingsError, match="expected one of last, best_validation"):
+    with pytest.raises(SettingsError, match="expected one of last, best_validation, average"):
         load_settings(["keep=best_test", "privacy=none"])
 
 
