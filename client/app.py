@@ -48,7 +48,7 @@ from common.messages import (
     pack_refusal,
 )
 from common.models import build_model
-from common.parameters import Arrays, arrays_of, load_arrays
+from common.parameters import Arrays, arrays_of, load_arrays, trained_names
 
 log = logging.getLogger("fedrounds.client")
 
@@ -142,7 +142,7 @@ def _trainings(request: TrainRequest) -> Trainings:
 def _trained(
     request: TrainRequest, trainings: Trainings, site: Site, weight: float, chain: bytes = b""
 ) -> TrainAnswer:
-    shared, *personal = (arrays_of(model) for model, _ in trainings)
+    shared, *personal = (_trained_arrays(model) for model, _ in trainings)
     return TrainAnswer(
         site.name,
         request.run_id,
@@ -152,6 +152,12 @@ def _trained(
         chain,
         personal[0] if personal else None,
     )
+
+
+def _trained_arrays(model: nn.Module) -> Arrays:
+    """What is sent back: the server has all that is frozen."""
+    trained = trained_names(model)
+    return {name: value for name, value in arrays_of(model).items() if name in trained}
 
 
 def _updates(trainings: Trainings) -> list[str]:

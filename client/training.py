@@ -106,18 +106,17 @@ def build_optimizer(
     """A fresh optimiser: its state never outlives a round, nor passes from plain to private.
 
     Args:
-        model: whose parameters it steps.
+        model: whose parameters it steps, but for those that are frozen.
         strategy: its settings.
         drift: added to the gradient that each step is taken with.
     """
     rate, decay = strategy.learning_rate, strategy.weight_decay
+    trained = [p for p in model.parameters() if p.requires_grad]
     optimizer: torch.optim.Optimizer
     if strategy.optimizer == "sgd":
-        optimizer = torch.optim.SGD(
-            model.parameters(), rate, momentum=strategy.momentum, weight_decay=decay
-        )
+        optimizer = torch.optim.SGD(trained, rate, momentum=strategy.momentum, weight_decay=decay)
     else:
-        optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
+        optimizer = torch.optim.AdamW(trained, rate, weight_decay=decay)
     (drift or Drift()).attach(optimizer, model)
     return optimizer
 

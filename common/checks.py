@@ -8,18 +8,12 @@ from collections.abc import Mapping
 
 import yaml
 
-from common.config import (
-    Experiment,
-    ModelSettings,
-    PrivacyTarget,
-    Settings,
-    SourceSettings,
-    TaskSettings,
-)
+from common.config import Experiment, PrivacyTarget, Settings, SourceSettings, TaskSettings
 from common.data.pool import PoolSettings
 from common.data.records import path_regex, pattern_columns
 from common.errors import SettingsError
 from common.evaluation import check_evaluation
+from common.model_settings import ModelSettings
 from common.schema import build
 from common.strategy_checks import check_strategy
 
@@ -57,6 +51,11 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
     if settings.quorum is not None and settings.quorum < 1:
         problems.append(f"quorum: expected at least 1, got {settings.quorum}")
     problems += check_keep(settings)
+    if settings.model.trainable == "head" and settings.model.pretrained is None:
+        problems.append(
+            "model.trainable=head needs model.pretrained: a backbone of random weights, which no "
+            "site trains, sees nothing"
+        )
     if settings.engine.workers is not None and settings.engine.workers < 1:
         problems.append(f"engine.workers: expected at least 1, got {settings.engine.workers}")
     if settings.deadline_seconds <= 0:

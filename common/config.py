@@ -20,6 +20,7 @@ from common.data.decoding.choices import Frames, Intensity, Resize
 from common.data.pool import PartitionSettings
 from common.errors import SettingsError
 from common.evaluation import EvaluationSettings
+from common.model_settings import InitialModel, ModelSettings
 from common.schema import narrow, to_plain
 
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -126,39 +127,6 @@ class DataSettings(SourceSettings, TaskSettings):
     """Where no ``root`` is given, write the phantom hospitals from the seed and use those."""
     download: bool = False
     """Fetch ``table`` into ``root`` with the ``medmnist`` package, where it is not there yet."""
-
-
-@dataclass(frozen=True)
-class MetadataEncoding:
-    """How a column of metadata becomes numbers, by public constants: ``data/metadata.py``."""
-
-    values: tuple[str, ...] = ()
-    """Of a category: all values that count; any other is missing."""
-    mean: float | None = None
-    """Of a number, with ``scale``: it becomes (x − mean) / scale."""
-    scale: float | None = None
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """Which classifier: a backbone by name, and a head on its feature map."""
-
-    name: str = "cnn"
-    width: int = 16
-    """Channels of its first convolution; the others follow."""
-    stem: Literal["small", "imagenet"] = "small"
-    """How a backbone begins: ``small`` keeps the size of small images, ``imagenet`` is the
-    original's for 224 pixels, which halves it once or twice."""
-    head: Literal["linear", "evidence"] = "linear"
-    """``linear`` on the mean of the feature map; ``evidence``: each logit is the mean of a map that
-    explains it, and the backbone leaves out its last halving, so that the map is finer."""
-    metadata: Mapping[str, MetadataEncoding] = field(default_factory=dict)
-    """Columns that are fused with the image, each with its encoding; a site gives those of them
-    that stand in its ``data.metadata_columns``, and the rest are missing."""
-
-    @property
-    def fine_map(self) -> bool:
-        return self.head == "evidence"
 
 
 @dataclass(frozen=True)
@@ -357,7 +325,7 @@ class Settings:
     ledger_dir: str | None = None
     partition: PartitionSettings = field(default_factory=PartitionSettings)
     data: DataSettings = field(default_factory=DataSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
+    model: InitialModel = field(default_factory=InitialModel)
     loss: LossSettings = field(default_factory=LossSettings)
     strategy: StrategySettings = field(default_factory=StrategySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
@@ -377,7 +345,7 @@ class Settings:
             local_steps=self.local_steps,
             threads=self.threads,
             data=task,
-            model=self.model,
+            model=narrow(ModelSettings, self.model),
             strategy=self.strategy,
             privacy=narrow(PrivacyTarget, self.privacy),
             loss=self.loss,

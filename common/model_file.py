@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from common.checkpoint import read_tensors, write_tensors
 from common.checks import check_experiment
-from common.config import Experiment, ModelSettings, PrivacyTarget, StrategySettings, TaskSettings
+from common.config import Experiment, PrivacyTarget, StrategySettings, TaskSettings
 from common.data.transforms import MEAN, STD
 from common.errors import CheckpointError, ModelError, SettingsError
+from common.model_settings import ModelSettings
 from common.models import build_model
 from common.models.classifier import Classifier
 from common.parameters import load_arrays

@@ -33,6 +33,12 @@ def arrays_of(model: nn.Module) -> Arrays:
     }
 
 
+def trained_names(model: nn.Module) -> frozenset[str]:
+    """The arrays that training changes: all but frozen parameters."""
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    return frozenset(model.state_dict()) - frozen
+
+
 def load_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> None:
     """Load arrays into ``model`` in place, after checking them against it.
 

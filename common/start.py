@@ -42,18 +42,22 @@ def new_run(settings: Settings, go_on: str = "fedrounds simulate --resume") -> R
         raise SettingsError(
             f"output_dir={name} {what} already; choose another, or go on with {go_on} {name}"
         )
-    settings = replace(
-        settings,
-        output_dir=str(folder),
-        ledger_dir=_absolute(settings.ledger_dir),
-        data=replace(settings.data, root=_absolute(settings.data.root)),
-    )
+    settings = replace(absolute(settings), output_dir=str(folder))
     return Run(settings, folder, uuid.uuid4().hex, resume=False)
 
 
-def _absolute(path: str | None) -> str | None:
-    """A run may go on from another directory; its ledger must be the same one there."""
-    return None if path is None else str(Path(path).resolve())
+def absolute(settings: Settings) -> Settings:
+    """A run may go on from another directory; what it reads must be the same there."""
+
+    def whole(path: str | None) -> str | None:
+        return None if path is None else str(Path(path).resolve())
+
+    return replace(
+        settings,
+        ledger_dir=whole(settings.ledger_dir),
+        data=replace(settings.data, root=whole(settings.data.root)),
+        model=replace(settings.model, pretrained=whole(settings.model.pretrained)),
+    )
 
 
 def resumed_run(folder: Path, *, has_data: bool = True) -> Run:

@@ -52,6 +52,7 @@ class Job:
         deadline_seconds: how long to wait for answers in one exchange; ``None`` waits for all.
         keep: which round's models the run ends with.
         average_decay: β of a moving average, where that is kept.
+        pretrained: file of the weights that a new run starts from; ``None`` draws them.
         registered: node id to the site whose key it proved to have; ``None`` takes every node's
             word for its name, as a simulation can.
     """
@@ -69,6 +70,7 @@ class Job:
     deadline_seconds: float | None = None
     keep: KeepRule = "last"
     average_decay: float = 0.9
+    pretrained: str | None = None
     registered: Mapping[int, str] | None = None
 
 

@@ -20,7 +20,8 @@ from flwr.serverapp import Grid
 
 from common.errors import IncompleteRunError, JoinError, MessageError, ModelError
 from common.messages import Description, Request, TrainAnswer, TrainRequest
-from common.parameters import Arrays, check_arrays
+from common.models import build_model
+from common.parameters import Arrays, check_arrays, trained_names
 from server.evaluation import final_evaluation, validation_line
 from server.exchange import Exchange
 from server.job import Job, Outcome
@@ -59,11 +60,12 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         state = RunState.fresh(job, strategy, list(exchange.nodes))
     declined = {s: d.evaluate_only for s, d in descriptions.items() if d.evaluate_only}
     state = _without(state, declined, state.server_round + 1)
+    trained = trained_names(build_model(job.experiment))
     failed = 0
     while state.server_round < job.experiment.rounds and set(exchange.nodes) - set(
         state.evaluate_only
     ):
-        state, line = _one_round(exchange, job, strategy, state, witness)
+        state, line = _one_round(exchange, job, strategy, state, witness, trained)
         if job.keep == "best_validation":
             state = replace(state, kept=better(state.kept, line, state.learnt.models))
         elif job.keep == "average" and line["applied"]:
@@ -122,8 +124,9 @@ def _meet(exchange: Exchange, job: Job, witness: Witness) -> Mapping[str, Descri
 
 
 def _one_round(
-    exchange: Exchange, job: Job, strategy: Strategy, state: RunState, witness: Witness
-) -> tuple[RunState, dict[str, Any]]:
+    exchange: Exchange, job: Job, strategy: Strategy, state: RunState, witness: Witness,
+    trained: frozenset[str],
+) -> tuple[RunState, dict[str, Any]]:  # fmt: skip
     started = time.monotonic()
     number = state.server_round + 1
     requests = {  # 1
@@ -131,9 +134,9 @@ def _one_round(
         for site in exchange.nodes
         if site not in state.evaluate_only
     }
-    expected = next(iter(state.learnt.models.values()))
+    before = next(iter(state.learnt.models.values()))
     personal = job.experiment.strategy.trains_personal
-    unpack = partial(_train_answer, expected=expected, personal=personal)
+    unpack = partial(_train_answer, before=before, trained=trained, personal=personal)
     replies = exchange.ask("train", requests, unpack)  # 6
     replies = witnessed(replies, job, witness)
     declined = {s: why for s, why in replies.declined.items() if why in BY_ITS_OWN_RULES}
@@ -185,15 +188,23 @@ def _train_request(job: Job, number: int, sent: Assignment) -> TrainRequest:
     )
 
 
-def _train_answer(content: RecordDict, expected: Arrays, personal: bool) -> TrainAnswer:
+def _train_answer(
+    content: RecordDict, before: Arrays, trained: frozenset[str], personal: bool
+) -> TrainAnswer:
+    """An answer with whole models: what is frozen is not sent, and is the same in all of them."""
     answer = TrainAnswer.unpack(content, personal)
+    expected = {name: before[name] for name in before if name in trained}
     try:
         check_arrays(answer.arrays, expected)
         if answer.personal is not None:
             check_arrays(answer.personal, expected)
     except ModelError as error:
         raise MessageError(str(error)) from error
-    return answer
+    return replace(
+        answer,
+        arrays={**before, **answer.arrays},
+        personal=answer.personal and {**before, **answer.personal},
+    )
 
 
 def _lacking(job: Job, state: RunState, sites: list[str]) -> list[str]:

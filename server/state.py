@@ -14,6 +14,7 @@ from common.models import build_model
 from common.parameters import arrays_of
 from server.job import Job
 from server.keeping import Kept
+from server.pretrained import initial_arrays
 from server.strategies import Models, Strategy, StrategyState
 
 
@@ -35,7 +36,7 @@ class RunState:
 
     @staticmethod
     def fresh(job: Job, strategy: Strategy, sites: list[str]) -> RunState:
-        arrays = arrays_of(build_model(job.experiment, seed=job.experiment.seed))
+        arrays = initial_arrays(job.experiment, job.pretrained)
         return RunState(0, 0, strategy.initial_state(arrays, sites))
 
     @staticmethod

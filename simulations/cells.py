@@ -17,7 +17,7 @@ from rich.console import Console
 from common.config import Settings
 from common.errors import SettingsError
 from common.schema import to_plain
-from common.start import new_run, resumed_run
+from common.start import absolute, new_run, resumed_run
 from simulations.experiment import simulate
 
 
@@ -48,9 +48,7 @@ def run_cell(folder: Path, settings: Settings, console: Console) -> dict[str, An
 def _check_same(folder: Path, settings: Settings) -> None:
     """Raise where the settings of the run in ``folder`` differ from those that are wanted."""
     held = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    root = settings.data.root
-    data = replace(settings.data, root=str(Path(root).resolve()) if root else None)
-    here = replace(settings, output_dir=held["output_dir"], data=data)
+    here = replace(absolute(settings), output_dir=held["output_dir"])
     wanted = yaml.safe_load(yaml.safe_dump(to_plain(here)))
     keys = sorted(held.keys() | wanted.keys())
     different = [key for key in keys if held.get(key) != wanted.get(key)]

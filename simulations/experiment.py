@@ -28,6 +28,7 @@ from common.start import Run
 from server.app import build_server_app
 from server.counts_file import write_counts
 from server.job import Job, Outcome
+from server.pretrained import initial_arrays
 from server.results import build_result, write_model
 from server.tracking import TrackedProgress, Tracker, open_tracker, require_tracker
 from simulations.console import ConsoleProgress, print_result, privacy_line
@@ -51,6 +52,8 @@ def simulate(run: Run, console: Console) -> dict[str, Any]:
     console.print(privacy_line(settings), highlight=False)
     with _all_or_nothing(folder):
         cohorts = prepare_cohorts(settings, folder)
+        if not run.resume:
+            initial_arrays(cohorts.experiment, settings.model.pretrained)  # or nothing is written
         _describe(cohorts, console)
         sites = write_site_folders(cohorts, folder / "sites")
         config = yaml.safe_dump(to_plain(settings), sort_keys=False, allow_unicode=True)
@@ -91,6 +94,7 @@ def _train(
             quorum=settings.quorum,
             keep=settings.keep,
             average_decay=settings.average_decay,
+            pretrained=settings.model.pretrained,
             resume=run.resume,
             progress=TrackedProgress(progress, tracker),
             witness=_witness(settings),

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.config import MetadataEncoding
+from common.model_settings import MetadataEncoding
 
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}

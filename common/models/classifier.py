@@ -24,16 +24,29 @@ class Classifier(nn.Module):
         backbone: gives the feature map.
         num_classes: K, the number of logits.
         metadata: what is fused with the image; empty for images alone.
+        prepare: what is done to the images first, where it is not nothing.
     """
 
-    def __init__(self, backbone: Backbone, num_classes: int, metadata: Encodings) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        metadata: Encodings,
+        prepare: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.prepare = prepare or nn.Identity()
         self.backbone = backbone
         self.head = self.make_head(backbone.out_channels, num_classes)
         self.fusion = Fusion(metadata, num_classes) if metadata else None
 
     def make_head(self, channels: int, num_classes: int) -> nn.Module:
         return nn.Linear(channels, num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The feature map (B, ``out_channels``, h, w)."""
+        features: Tensor = self.backbone(self.prepare(images))
+        return features
 
     def forward(self, images: Tensor, metadata: Tensor | None = None) -> Tensor:
         """Classify.
@@ -45,5 +58,5 @@ class Classifier(nn.Module):
         Returns:
             Logits float32 (B, K).
         """
-        logits: Tensor = self.head(self.backbone(images).mean(dim=(2, 3)))
+        logits: Tensor = self.head(self.features(images).mean(dim=(2, 3)))
         return logits if self.fusion is None else logits + self.fusion(metadata, len(images))

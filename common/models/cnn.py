@@ -6,9 +6,10 @@ import itertools
 
 from torch import Tensor, nn
 
-from common.config import ModelSettings
+from common.model_settings import ModelSettings
+from common.models.batch_norm import group_norm
 from common.models.classifier import Backbone
-from common.models.registry import MODELS, group_norm, only_small_stem
+from common.models.registry import MODELS, only_as_drawn
 
 
 @MODELS.register("cnn")
@@ -22,7 +23,7 @@ class CNN(Backbone):
 
     def __init__(self, in_channels: int, settings: ModelSettings) -> None:
         super().__init__()
-        only_small_stem(settings)
+        only_as_drawn(settings)
         width = settings.width
         channels = [in_channels, width, 2 * width, 4 * width, 4 * width]
         blocks = [_block(before, after) for before, after in itertools.pairwise(channels)]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.config import ModelSettings
+from common.model_settings import ModelSettings
+from common.models.batch_norm import without_batch_norm
 from common.models.classifier import Backbone
 from common.models.registry import MODELS
-from common.models.torchvision_layers import without_batch_norm
 
 LAYERS = (6, 12, 24, 16)
 
 
 @MODELS.register("densenet121")
 class DenseNet121(Backbone):
-    """Four dense blocks of 6, 12, 24 and 16 layers, GroupNorm in place of BatchNorm.
+    """Four dense blocks of 6, 12, 24 and 16 layers, with ``settings.norm`` in place of BatchNorm.
 
     Args:
         in_channels: 1 or 3.
@@ -39,7 +39,7 @@ class DenseNet121(Backbone):
         if settings.fine_map:
             self.features.transition3.pool = nn.Identity()
         self.out_channels = self.features.norm5.num_features
-        without_batch_norm(self)
+        without_batch_norm(self, settings.norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, 16 width, H/8, W/8), or H/32, W/32 for ``imagenet``."""

@@ -24,7 +24,7 @@ class EvidenceClassifier(Classifier):
 
     def evidence(self, images: Tensor, metadata: Tensor | None = None) -> Tensor:
         """Maps (B, K, h, w) in logits; what metadata say is the same at every place."""
-        maps: Tensor = self.head(self.backbone(images))
+        maps: Tensor = self.head(self.features(images))
         if self.fusion is None:
             return maps
         said: Tensor = self.fusion(metadata, len(images))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from common.config import ModelSettings
+from common.model_settings import ModelSettings
+from common.models.batch_norm import without_batch_norm
 from common.models.classifier import Backbone
 from common.models.registry import MODELS
-from common.models.torchvision_layers import without_batch_norm
 
 LAST_HALVING = 9
 """Which of its layers halves the image for the last time."""
@@ -15,7 +15,7 @@ LAST_HALVING = 9
 
 @MODELS.register("mobilenet")
 class MobileNet(Backbone):
-    """Eleven inverted residual blocks, GroupNorm in place of BatchNorm.
+    """Eleven inverted residual blocks, with ``settings.norm`` in place of BatchNorm.
 
     Args:
         in_channels: 1 or 3.
@@ -40,7 +40,7 @@ class MobileNet(Backbone):
             if getattr(layer, "use_res_connect", False):
                 layer.block.append(_Copy())
         self.out_channels = self.features[-1].out_channels
-        without_batch_norm(self)
+        without_batch_norm(self, settings.norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, 36 width, H/16, W/16), or H/32, W/32 for ``imagenet``."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
-from common.config import Experiment, ModelSettings
+from common.config import Experiment
 from common.errors import SettingsError
+from common.model_settings import ModelSettings
+from common.models.batch_norm import ImageNetInput
 from common.models.classifier import Backbone, Classifier
 from common.models.evidence import EvidenceClassifier
 from common.registry import Registry
@@ -27,31 +28,39 @@ def build_model(experiment: Experiment, seed: int = 0) -> Classifier:
         seed: initialises the weights, without touching the global generator's state.
 
     Raises:
-        SettingsError: for an unknown name, listing what exists, or a stem that it does not have.
+        SettingsError: for an unknown name, listing what exists, or a stem or norm that it does not
+            have.
     """
     settings = experiment.model
     factory = MODELS.get(settings.name)
     head = EvidenceClassifier if settings.head == "evidence" else Classifier
+    folded = settings.norm == "folded"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = factory(experiment.data.channels, settings)
-        return head(backbone, len(experiment.classes), settings.metadata)
+        backbone = factory(3 if folded else experiment.data.channels, settings)
+        prepare = ImageNetInput() if folded else None
+        model = head(backbone, len(experiment.classes), settings.metadata, prepare)
+    model.backbone.requires_grad_(settings.trainable == "all")
+    return model
 
 
-def only_small_stem(settings: ModelSettings) -> None:
-    """For a backbone that has no other.
+def only_as_drawn(settings: ModelSettings) -> None:
+    """For a backbone of our own: it has one stem, and no BatchNorm that could be folded.
 
     Raises:
-        SettingsError: where another is asked for.
+        SettingsError: where something else is asked for.
     """
+    others = "resnet18, densenet121 or mobilenet"
+    problems = []
     if settings.stem != "small":
-        raise SettingsError(
+        problems.append(
             f"model.stem={settings.stem}: {settings.name} has only the stem for small images; "
-            "use model.stem=small, or resnet18, densenet121 or mobilenet"
+            f"use model.stem=small, or {others}"
         )
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm (Wu and He 2018) of at most eight groups: no statistics across images."""
-    groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
-    return nn.GroupNorm(groups, channels)
+    if settings.norm == "folded":
+        problems.append(
+            f"model.norm=folded: {settings.name} never had a BatchNorm; use model.norm=group, or "
+            f"{others}"
+        )
+    if problems:
+        raise SettingsError(problems)

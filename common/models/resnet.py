@@ -1,17 +1,18 @@
-"""ResNet-18 (He et al. 2016, table 1) with GroupNorm."""
+"""ResNet-18 (He et al. 2016, table 1)."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from common.config import ModelSettings
+from common.model_settings import ModelSettings
+from common.models.batch_norm import without_batch_norm
 from common.models.classifier import Backbone
-from common.models.registry import MODELS, group_norm
+from common.models.registry import MODELS
 
 
 @MODELS.register("resnet18")
 class ResNet18(Backbone):
-    """Eight residual blocks of two convolutions.
+    """Eight residual blocks of two convolutions, with ``settings.norm`` in place of BatchNorm.
 
     torchvision's own adds in place, which Opacus's hooks forbid; the arrays are the same.
 
@@ -26,7 +27,7 @@ class ResNet18(Backbone):
         width = settings.width
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False),
-            group_norm(width),
+            nn.BatchNorm2d(width),
             nn.ReLU(),
         )
         if settings.stem == "imagenet":
@@ -40,6 +41,7 @@ class ResNet18(Backbone):
             before = after
         self.blocks = nn.Sequential(*blocks)
         self.out_channels = before
+        without_batch_norm(self, settings.norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, 8 width, H/8, W/8), or less by the stem; twice that if fine."""
@@ -54,15 +56,15 @@ class _BasicBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
-            group_norm(after),
+            nn.BatchNorm2d(after),
             nn.ReLU(),
             nn.Conv2d(after, after, 3, padding=1, bias=False),
-            group_norm(after),
+            nn.BatchNorm2d(after),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or before != after:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(before, after, 1, stride=stride, bias=False), group_norm(after)
+                nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after)
             )
         self.activation = nn.ReLU()
 

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from opacus.grad_sample import register_grad_sampler
 from torch import Tensor, nn
 
-from common.config import ModelSettings
+from common.model_settings import ModelSettings
 from common.models.classifier import Backbone
-from common.models.registry import MODELS, only_small_stem
+from common.models.registry import MODELS, only_as_drawn
 
 GAMMA = math.sqrt(2 / (1 - 1 / math.pi))
 """1 / standard deviation of ReLU of a standard normal (Brock et al. 2021, section 4.1)."""
@@ -38,7 +38,7 @@ class WSNet(Backbone):
 
     def __init__(self, in_channels: int, settings: ModelSettings) -> None:
         super().__init__()
-        only_small_stem(settings)
+        only_as_drawn(settings)
         width = settings.width
         self.stem = WSConv2d(in_channels, width, 3, stride=2)
         blocks: list[nn.Module] = []

@@ -42,6 +42,7 @@ def write_job(path: Path, job: Job, attempt: str = "") -> None:
             "deadline_seconds": job.deadline_seconds,
             "keep": job.keep,
             "average_decay": job.average_decay,
+            "pretrained": job.pretrained,
             "registered": None
             if job.registered is None
             else {str(node_id): site for node_id, site in job.registered.items()},
@@ -81,6 +82,7 @@ def read_job(path: Path, progress: Progress) -> Job:
             deadline_seconds=facts["deadline_seconds"],
             keep=facts["keep"],
             average_decay=facts["average_decay"],
+            pretrained=facts["pretrained"],
             registered=None
             if registered is None
             else {int(node_id): site for node_id, site in registered.items()},

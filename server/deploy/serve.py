@@ -38,6 +38,7 @@ from server.deploy.options import ServerOptions, choose_sites
 from server.deploy.superlink import CoordinatorProcesses
 from server.deploy.watch import Watch
 from server.job import Job
+from server.pretrained import initial_arrays
 from server.provision.consortium import Consortium, utc_now
 from server.strategies import build_strategy
 from server.tracking import Tracker, open_tracker, require_tracker
@@ -69,6 +70,8 @@ def serve(consortium: Consortium, run: Run, options: ServerOptions) -> Ended:
         KeyboardInterrupt: on Ctrl-C or SIGTERM, with every process ended.
     """
     experiment = shared_experiment(run.settings)
+    if not run.resume:
+        initial_arrays(experiment, run.settings.model.pretrained)  # or nothing is started
     require_tracker(run.settings.tracker)
     journal = Journal(consortium.folder)
     with (
@@ -122,6 +125,7 @@ def _serve(
             quorum=settings.quorum,
             keep=settings.keep,
             average_decay=settings.average_decay,
+            pretrained=settings.model.pretrained,
             resume=run.resume,
             wait_seconds=options.wait_seconds,
             witness=consortium.folder / "witness.json",

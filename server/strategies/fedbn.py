@@ -14,7 +14,7 @@ from common.config import Experiment
 from common.errors import SettingsError
 from common.messages import TrainAnswer
 from common.models import build_model, normalisation_names
-from common.parameters import Arrays
+from common.parameters import Arrays, trained_names
 from server.strategies.base import STRATEGIES, StrategyState
 from server.strategies.fedavg import mean_model
 from server.strategies.own_models import OwnModels
@@ -26,11 +26,14 @@ class FedBN(OwnModels):
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment)
-        self.own = normalisation_names(build_model(experiment))
+        model = build_model(experiment)
+        self.own = normalisation_names(model) & trained_names(model)
         if not self.own:
             raise SettingsError(
                 f"strategy.name=fedbn: model.name={experiment.model.name} has no normalisation "
-                "that a site could keep; strategy=fedavg is the same"
+                f"with model.norm={experiment.model.norm} model.trainable="
+                f"{experiment.model.trainable} that a site could train and keep; strategy=fedavg "
+                "is the same"
             )
 
     def aggregate_train(

@@ -17,14 +17,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from client.entries import Charge
 from client.privacy.training import train_private
-from common.config import (
-    Experiment,
-    ModelSettings,
-    PrivacyTarget,
-    StrategySettings,
-    TaskSettings,
-)
+from common.config import Experiment, PrivacyTarget, StrategySettings, TaskSettings
 from common.errors import PrivacyError
+from common.model_settings import ModelSettings
 from simulations.audit.canaries import Canaries
 from simulations.audit.claim import Claim
 

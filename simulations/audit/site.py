@@ -8,11 +8,12 @@ from dataclasses import replace
 from client.charging import charge_round
 from client.cohort import Cohort
 from client.site import Site
-from common.config import Experiment, ModelSettings, PrivacyTarget, TaskSettings
+from common.config import Experiment, PrivacyTarget, TaskSettings
 from common.data.labels import derive_classes, is_multi_label
 from common.data.layouts import read_records
 from common.errors import PrivacyError
 from common.messages import TrainRequest
+from common.model_settings import ModelSettings
 from simulations.audit.claim import Claim
 from simulations.audit.phantom import PIXELS
 from simulations.audit.probe import probe_experiment

@@ -15,8 +15,9 @@ from client.evaluation import evaluate
 from client.privacy.training import train_private
 from client.site import Site
 from client.training import train_plain
-from common.config import Experiment, MetadataEncoding, ModelSettings
+from common.config import Experiment
 from common.metrics import figures
+from common.model_settings import MetadataEncoding, ModelSettings
 from common.models import build_model
 from tests.conftest import changed, train_ids
 

@@ -14,7 +14,7 @@ from client.privacy import gradients
 from client.privacy.entropy import SecretStream
 from client.privacy.gradients import patient_gradients, patients_at_once
 from client.privacy.optimizer import PatientOptimizer, clip_factors
-from common.config import ModelSettings
+from common.model_settings import ModelSettings
 from common.models.classifier import Classifier
 from common.models.cnn import CNN
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.config import MetadataEncoding
 from common.data.metadata import encode, encoded_width
+from common.model_settings import MetadataEncoding
 
 AGE = MetadataEncoding(mean=60, scale=20)
 SEX = MetadataEncoding(values=("F", "M"))

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from common.checkpoint import write_tensors
-from common.config import Experiment, ModelSettings
+from common.config import Experiment
 from common.errors import CheckpointError
 from common.model_file import BOUND, read_model_file, write_model_file
+from common.model_settings import ModelSettings
 from common.models import build_model
 from common.parameters import Arrays, arrays_of
 

@@ -15,10 +15,11 @@ from client.loss import loss_per_image
 from client.privacy.gradients import patient_gradients
 from client.privacy.guard import refuse_leaking_modules
 from common.checks import parse_experiment
-from common.config import Experiment, MetadataEncoding, ModelSettings
+from common.config import Experiment
 from common.data.metadata import encode
 from common.errors import ModelError, SettingsError
-from common.models import MODELS, build_model, evidence_map
+from common.model_settings import MetadataEncoding, ModelSettings
+from common.models import MODELS, build_model, evidence_map, normalisation_names
 from common.models.wsnet import ALPHA, GAMMA, Block, WSConv2d
 
 BASE = """
@@ -40,6 +41,8 @@ def experiment(name: str, channels: int, **model: Any) -> Experiment:
     return replace(base, data=data, model=ModelSettings(name, **{"width": 4} | model))
 
 
+FROM_TORCHVISION = ["densenet121", "mobilenet", "resnet18"]
+ARCHITECTURES = [(n, "group") for n in MODELS.names()] + [(n, "folded") for n in FROM_TORCHVISION]
 FUSED = {"age": MetadataEncoding(mean=60, scale=15), "sex": MetadataEncoding(values=("F", "M"))}
 
 
@@ -89,15 +92,15 @@ def drawn_images(count: int, channels: int = 1, size: int = 16) -> Tensor:
     return torch.randn(count, channels, size, size, generator=generator)
 
 
-@pytest.mark.parametrize("name", MODELS.names())
+@pytest.mark.parametrize(("name", "norm"), ARCHITECTURES)
 @pytest.mark.parametrize(
     ("channels", "head", "multi_label"), [(1, "linear", False), (3, "evidence", True)]
 )
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 def test_per_sample_gradients_equal_a_micro_batch_loop(
-    name: str, channels: int, head: str, multi_label: bool
+    name: str, norm: str, channels: int, head: str, multi_label: bool
 ) -> None:
-    model = build_model(experiment(name, channels, head=head), seed=0).double()
+    model = build_model(experiment(name, channels, norm=norm, head=head), seed=0).double()
     images = drawn_images(3, channels).double()
     labels = torch.eye(3).double()
     slow = []
@@ -126,7 +129,7 @@ def test_a_logit_is_the_mean_of_its_evidence_and_the_map_is_finer(name: str) -> 
         evidence_map(linear, images)
 
 
-@pytest.mark.parametrize("name", ["densenet121", "mobilenet", "resnet18"])
+@pytest.mark.parametrize("name", FROM_TORCHVISION)
 def test_the_stem_for_imagenet_halves_the_image_as_the_papers_do(name: str) -> None:
     model = build_model(experiment(name, 3, stem="imagenet"))
     assert model.backbone(drawn_images(2, 3, 64)).shape[2:] == (2, 2)
@@ -136,15 +139,24 @@ def test_the_stem_for_imagenet_halves_the_image_as_the_papers_do(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["cnn", "wsnet"])
-def test_a_stem_that_a_model_does_not_have_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match="has only the stem for small images"):
-        build_model(experiment(name, 1, stem="imagenet"))
+def test_a_stem_or_norm_that_a_model_does_not_have_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        build_model(experiment(name, 1, stem="imagenet", norm="folded"))
+    assert "has only the stem for small images" in str(refused.value)
+    assert "never had a BatchNorm" in str(refused.value)
 
 
-@pytest.mark.parametrize("name", MODELS.names())
+@pytest.mark.parametrize("name", FROM_TORCHVISION)
+def test_what_is_folded_normalises_nothing(name: str) -> None:
+    """No layer looks at its own statistics, and the strategy that keeps such layers has none."""
+    assert normalisation_names(build_model(experiment(name, 1)))
+    assert not normalisation_names(build_model(experiment(name, 1, norm="folded")))
+
+
+@pytest.mark.parametrize(("name", "norm"), ARCHITECTURES)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_no_buffer_follows_the_data(name: str, channels: int) -> None:
-    refuse_leaking_modules(build_model(experiment(name, channels)), channels, 32)
+def test_no_buffer_follows_the_data(name: str, norm: str, channels: int) -> None:
+    refuse_leaking_modules(build_model(experiment(name, channels, norm=norm)), channels, 32)
 
 
 @pytest.mark.parametrize("name", MODELS.names())

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from common.checks import parse_experiment
-from common.config import Experiment, ModelSettings
+from common.config import Experiment
 from common.model_file import write_model_file
+from common.model_settings import ModelSettings
 from common.models import build_model
 from common.parameters import arrays_of
 

@@ -17,10 +17,10 @@ import fedrounds
 from client.gate.listing import list_folder
 from client.inference.overlay import Panel, draw_overlay
 from client.inference.trained import TrainedModel
-from common.config import ModelSettings
 from common.data.images import read_image
 from common.data.transforms import normalise
 from common.explain import faithfulness, saliency
+from common.model_settings import ModelSettings
 
 pytest.importorskip("captum")
 Make = Callable[..., Path]

@@ -18,7 +18,7 @@ import fedrounds
 from client.inference import onnx_graph
 from client.inference.export import check_images, open_session, run
 from client.inference.trained import TrainedModel
-from common.config import ModelSettings
+from common.model_settings import ModelSettings
 from simulations.hospitals import HOSPITALS, draw_image
 
 Make = Callable[..., Path]

@@ -15,9 +15,9 @@ from PIL import Image
 
 import fedrounds
 from client.inference.trained import TrainedModel
-from common.config import MetadataEncoding, ModelSettings
 from common.data.images import read_image
 from common.data.transforms import normalise
+from common.model_settings import MetadataEncoding, ModelSettings
 
 Make = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
