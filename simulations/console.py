@@ -12,7 +12,7 @@ from rich.table import Table
 from common.config import Settings
 from common.messages import Description
 from common.metrics.text import class_table, figure_text
-from simulations.report.text import guarantee_text, pooled_metrics
+from simulations.report.text import guarantee_text, of_model, pooled_metrics
 
 
 def privacy_line(settings: Settings) -> str:
@@ -131,8 +131,9 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
 
 def _print_noised(console: Console, name: str, metrics: Mapping[str, Any]) -> None:
     """Figures from noised histograms of patients, with what the noise and the bins may hide."""
+    macro = figure_text(metrics["auroc_macro"])
     lines = [
-        f"{_pooled(name)}, noised: macro AUROC of patients {figure_text(metrics['auroc_macro'])}",
+        f"pooled test{of_model(name)}, noised: macro AUROC of patients {macro}",
         f"noise of ±{metrics['noise_std']:.1f} on each cell is in the interval",
     ]
     if metrics["bin_error"] is not None:
@@ -140,14 +141,10 @@ def _print_noised(console: Console, name: str, metrics: Mapping[str, Any]) -> No
     console.print("; ".join(lines), highlight=False)
 
 
-def _pooled(name: str) -> str:
-    return f"pooled test, model of {name}" if name else "pooled test"
-
-
 def _print_metrics(console: Console, name: str, metrics: Mapping[str, Any]) -> None:
     supported = metrics["auroc_macro_supported"]
     lines = [
-        f"{_pooled(name)}: macro AUROC {figure_text(metrics['auroc_macro'])}",
+        f"pooled test{of_model(name)}: macro AUROC {figure_text(metrics['auroc_macro'])}",
         f"over {', '.join(supported['support']['classes']) or 'no class'} (≥ "
         f"{supported['min_positives']} positives) {figure_text(supported)}",
         f"balanced accuracy {figure_text(metrics['balanced_accuracy'])}",

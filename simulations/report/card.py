@@ -157,13 +157,22 @@ def _list(value: Any, depth: int = 0) -> list[str]:
         if card_parts.is_figure(part):
             lines.append(f"{margin}- {label}: {as_text(figure_text(part))}")
         elif isinstance(part, Mapping) and name is None:
-            text = "; ".join(f"{_label(k)}: {as_text(v)}" for k, v in part.items())
-            lines.append(f"{margin}- {text}")
+            lines.append(f"{margin}- {_in_a_line(part)}")
         elif isinstance(part, (Mapping, list)):
             lines += [f"{margin}- {label}", *_list(part, depth + 1)]
         else:
             lines.append(f"{margin}- {label}{': ' if label else ''}{as_text(part)}")
     return lines
+
+
+def _in_a_line(values: Mapping[str, Any]) -> str:
+    parts = (
+        f"{_label(k)}: ({_in_a_line(v)})"
+        if isinstance(v, Mapping)
+        else f"{_label(k)}: {as_text(v)}"
+        for k, v in values.items()
+    )
+    return "; ".join(parts)
 
 
 def _label(name: str) -> str:

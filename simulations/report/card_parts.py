@@ -11,13 +11,22 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from common.checkpoint import read_json
-from common.config import LossSettings
+from common.config import KeepRule, LossSettings
 from common.data.labels import is_multi_label
 from common.data.transforms import MEAN, STD
+from simulations.designs.text import findings
 from simulations.report.run import FinishedRun
 from simulations.report.sites import part_of
+from simulations.report.text import pool_text
 
 Facts = dict[str, Any]
+
+SELECTION: dict[KeepRule, str] = {
+    "last": "the model after the last round that was applied, {round}; no figure chose it",
+    "best_validation": "the model after round {round}, whose pooled macro AUROC on validation "
+    "patients was the highest; no test figure chose it",
+}
+"""By the rule of ``keep``, which model a run ends with."""
 
 ENDS = ("value", "low", "high")
 CLAIM = ("noise_multiplier", "sample_rate", "steps", "delta", "epsilon_prv", "epsilon_rdp")
@@ -56,7 +65,7 @@ def training_facts(run: FinishedRun) -> Facts:
         f"({strategy.schedule}), batches of {strategy.batch_size}",
         "augmentation": settings.data.augmentation,
         "initialisation": "random, from the seed",
-        "selection": "the model after the last round; no test figure chose it",
+        "selection": SELECTION[run.result["kept"]["rule"]].format(**run.result["kept"]),
         "ensemble": "none",
         "loss": settings.loss.name.replace("_", " "),
         "class imbalance": _imbalance(settings.loss),
@@ -71,7 +80,7 @@ def data_facts(run: FinishedRun) -> Facts:
         "counts": _counts_are(run),
         "preparation": f"resized to {data.image_size} × {data.image_size} ({data.resize}); a level "
         f"of 0 to 255 becomes (level / 255 − {MEAN:g}) / {STD:g}",
-        "predictors": "the image alone",
+        "predictors": ", ".join(["the image", *run.settings.model.metadata]),
     }
     if run.simulated:
         facts["partitions"] = (
@@ -90,10 +99,10 @@ def data_facts(run: FinishedRun) -> Facts:
 def performance_facts(run: FinishedRun) -> Facts:
     """Figures on test patients, with 95% intervals; supports where they may be told."""
     facts: Facts = {
-        "part": "test patients of the sites that trained, none of whom was trained on",
+        "part": "test patients, none of whom was trained on",
         "released as": {site["name"]: site["released"] for site in run.sites},
         "models": {
-            name or "shared model": _figures(metrics, not run.private_sites)
+            name or pool_text(run.result): _figures(metrics, not run.private_sites)
             for name, metrics in run.models.items()
         },
         "macro AUROC by site": {
@@ -102,6 +111,8 @@ def performance_facts(run: FinishedRun) -> Facts:
             if site["metrics"]
         },
     }
+    if comparison := run.result.get("comparison"):
+        facts["validation design"] = {comparison["design"]: findings(comparison)}
     return facts
 
 
@@ -128,10 +139,13 @@ def limits(run: FinishedRun) -> list[str]:
     """What the program knows to be lacking."""
     lines = [str(line) for line in run.result["incomplete"]]
     lines.append("evaluated at the sites that trained it, on patients that they held back")
+    outside = [s["name"] for s in run.sites if part_of(s).startswith("evaluated only")]
+    if outside:
+        lines[-1] += f", and at {', '.join(outside)}, which did not train in this run"
     lines.append("one run with one seed: the spread over seeds is not in the intervals")
     for name, metrics in run.models.items():
         if metrics["left_out"]:
-            of = f"model of {name}: " if name else ""
+            of = f"{name}: " if name else ""
             lines.append(f"{of}no figure for {', '.join(metrics['left_out'])}: too few test images")
     if not run.models:
         lines.append("no site released any figure on its test patients")
@@ -209,14 +223,21 @@ def _bare(figure: Mapping[str, Any]) -> Facts:
 
 
 def _releases(run: FinishedRun) -> Facts | str:
-    """What the figures on test patients cost those patients."""
-    noised = {
-        site["name"]: f"ε = {r['epsilon']:.3f} at δ = {r['delta']:g} for each test {r['unit']} "
-        f"({r['adjacency']}, {r['accountant']})"
-        for site in run.sites
-        if (r := site["test_privacy"])
-    }
-    return noised or "exact, by the sites' own choice: no ε covers them"
+    """What the figures on test patients cost those patients; a text where all sites are alike."""
+    told = {site["name"]: _release(site) for site in run.sites}
+    alike = set(told.values())
+    return told if len(alike) > 1 else alike.pop()
+
+
+def _release(site: Mapping[str, Any]) -> str:
+    if r := site["test_privacy"]:
+        return (
+            f"ε = {r['epsilon']:.3f} at δ = {r['delta']:g} for each test {r['unit']} "
+            f"({r['adjacency']}, {r['accountant']})"
+        )
+    if site["released"] == "none":
+        return "none released"
+    return "exact, by the site's own choice: no ε covers them"
 
 
 def _audit(run: FinishedRun, audit: Mapping[str, Any]) -> Facts:

@@ -28,13 +28,19 @@ def comparison_section(run: FinishedRun) -> Section | None:
         ),
         _matrix(comparison),
     ]
-    rows = tuple(
+    differences = tuple(
         (d["test"], d["model"], d["baseline"], figure_text(d["difference"]))
         for d in comparison["differences"]
     )
-    if rows:
-        head = ("scored at", "model", "against", "difference and 95% interval")
-        blocks.append(Table("Differences in macro AUROC, paired by patient", head, rows))
+    if differences:
+        columns = ("scored at", "model", "against", "difference and 95% interval")
+        caption = "Differences in macro AUROC, paired by patient"
+        blocks.append(Table(caption, columns, differences))
+    external = tuple((site, figure_text(found)) for site, found in comparison["external"].items())
+    if external:
+        head = ("site", "macro AUROC of the model trained without it")
+        caption = f"External validation: all {comparison['unit']}s of a site that had no part"
+        blocks.append(Table(caption, head, external))
     return Section("comparison", "Across sites", tuple(blocks))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from common.metrics.text import class_rows, figure_text, left_out_text, overall_rows
 from simulations.report.blocks import Block, Section, Table, Text
 from simulations.report.run import FinishedRun
+from simulations.report.text import pool_text
 
 POINTS = {
     "at_specificity": "At the wanted specificity",
@@ -19,14 +20,13 @@ def performance_section(run: FinishedRun) -> Section:
     """The figures of each model, pooled over the sites' test patients."""
     blocks: list[Block] = []
     for name, metrics in run.models.items():
-        blocks += _model(name, metrics)
+        blocks += _model(name or pool_text(run.result), metrics)
     if not blocks:
         blocks = [Text("No site released any figure on its test patients.")]
     return Section("performance", "Test figures", tuple(blocks))
 
 
-def _model(name: str, metrics: Mapping[str, Any]) -> list[Block]:
-    of_whom = f"model of {name}" if name else "pooled over the sites"
+def _model(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = [_classes(f"Class by class, {of_whom}", metrics)]
     if "noise_std" in metrics:
         blocks.append(Text(_noise(metrics)))

@@ -63,6 +63,7 @@ def test_each_model_stands_at_each_site_with_its_interval(
                 {"test": "a", "model": "federation", "baseline": "a alone",
                  "difference": figure(0.125)}
             ],
+            "external": {"b": figure(0.6)},
         }  # fmt: skip
 
     section = comparison_section(changed(result))
@@ -72,8 +73,9 @@ def test_each_model_stands_at_each_site_with_its_interval(
         ("a alone", "none", "none"),
     )
     assert plot.svg.count("0.800") == plot.svg.count("0.700") == 1
-    (table,) = tables(section)
-    assert table.rows == (("a", "federation", "a alone", "0.125 [0.075, 0.175]"),)
+    differences, external = tables(section)
+    assert differences.rows == (("a", "federation", "a alone", "0.125 [0.075, 0.175]"),)
+    assert external.rows == (("b", "0.600 [0.550, 0.650]"),)
 
 
 def test_reliability_has_a_point_with_its_interval_for_each_bin_that_holds_any(
