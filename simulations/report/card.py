@@ -165,14 +165,14 @@ def _list(value: Any, depth: int = 0) -> list[str]:
     return lines
 
 
-def _in_a_line(values: Mapping[str, Any]) -> str:
-    parts = (
-        f"{_label(k)}: ({_in_a_line(v)})"
-        if isinstance(v, Mapping)
-        else f"{_label(k)}: {as_text(v)}"
-        for k, v in values.items()
+def _in_a_line(value: object) -> str:
+    if not isinstance(value, Mapping):
+        return as_text(value)
+    parts = {name: _in_a_line(part) for name, part in value.items()}
+    return "; ".join(
+        f"{_label(name)}: " + (f"({text})" if isinstance(value[name], Mapping) else text)
+        for name, text in parts.items()
     )
-    return "; ".join(parts)
 
 
 def _label(name: str) -> str:

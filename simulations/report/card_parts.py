@@ -25,6 +25,8 @@ SELECTION: dict[KeepRule, str] = {
     "last": "the model after the last round that was applied, {round}; no figure chose it",
     "best_validation": "the model after round {round}, whose pooled macro AUROC on validation "
     "patients was the highest; no test figure chose it",
+    "average": "the exponential moving average of the models of all rounds that were applied, the "
+    "last of them {round}; no figure chose it",
 }
 """By the rule of ``keep``, which model a run ends with."""
 
