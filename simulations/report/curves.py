@@ -48,7 +48,8 @@ def _plot(rounds: list[int], curves: Mapping[str, list[float | None]]) -> Plot:
             style = {"color": INK, "linewidth": 2.6} if name == POOLED else line_style(number)
             axes.plot(rounds, values, label=name, marker="." if len(rounds) < 30 else "", **style)
         axes.set(xlabel="round", ylabel="macro AUROC")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(rounds[0] - 0.5, rounds[-1] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         legend_below(figure)
         svg = svg_inline(figure, "learning", title, description)
     rows: tuple[tuple[Cell, ...], ...] = tuple(
