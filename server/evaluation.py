@@ -16,7 +16,7 @@ from common.data.split import Part
 from common.histograms import Histograms
 from common.messages import EvaluateAnswer, EvaluateRequest
 from common.metrics import Counts, OperatingPoint, figures
-from common.metrics.bootstrap import Replicates
+from common.metrics.bootstrap import Replicates, merge
 from common.parameters import Arrays
 from common.statement import PrivacyStatement, ReleaseStatement
 from server.exchange import Exchange, Replies
@@ -90,7 +90,7 @@ def pool_replicates(
     """Add the b-th replicates of some sites, for each b; ``None`` where none were asked for."""
     if not replicates:
         return None
-    return reduce(operator.add, (replicates[site].expand(counts[site]) for site in sorted(counts)))
+    return merge([(replicates[site], counts[site]) for site in sorted(counts)])
 
 
 @dataclass

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -135,19 +135,37 @@ class Replicates:
         return Replicates(arrays["cells"], arrays["sums"].astype(np.float64))
 
     def expand(self, counts: Counts) -> Counts:
-        """The replicates with all their cells, addable across sites."""
-        occupied = _flat(counts, CELLS) > 0
-        cells = np.zeros((len(self.cells), len(occupied)), np.int64)
-        cells[:, occupied] = self.cells
-        zero = Counts.zero(len(counts.positives), counts.multi_label, len(self.cells))
-        filled = zero.to_arrays()
-        for names, flat in ((CELLS, cells), (SUMS, self.sums)):
-            start = 0
-            for name in names:
-                size, shape, dtype = filled[name][0].size, filled[name].shape, filled[name].dtype
-                filled[name] = flat[:, start : start + size].reshape(shape).astype(dtype)
-                start += size
-        return Counts(**filled)
+        """The replicates of one site's counts with all their cells."""
+        return merge([(self, counts)])
+
+
+def merge(answers: Sequence[tuple[Replicates, Counts]]) -> Counts:
+    """Add the b-th replicates of at least one site, for each b.
+
+    Only cells that a site has are touched, so that many sites cost little more than one.
+
+    Args:
+        answers: each site's replicates, and the counts that they are of.
+
+    Returns:
+        Counts with an axis (B,) first.
+    """
+    replicates, counts = answers[0]
+    zero = Counts.zero(len(counts.positives), counts.multi_label, len(replicates.cells))
+    cells, sums = _flat(zero, CELLS), _flat(zero, SUMS).astype(np.float64)
+    for replicates, counts in answers:
+        occupied = np.flatnonzero(_flat(counts, CELLS))
+        for total, drawn in zip(cells, replicates.cells, strict=True):
+            total[occupied] += drawn
+        sums += replicates.sums
+    filled = zero.to_arrays()
+    for names, flat in ((CELLS, cells), (SUMS, sums)):
+        start = 0
+        for name in names:
+            size, shape, dtype = filled[name][0].size, filled[name].shape, filled[name].dtype
+            filled[name] = flat[:, start : start + size].reshape(shape).astype(dtype)
+            start += size
+    return Counts(**filled)
 
 
 def _flat(counts: Counts, names: tuple[str, ...]) -> NDArray[Any]:

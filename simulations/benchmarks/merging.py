@@ -17,7 +17,7 @@ from operator import add
 import numpy as np
 
 from common.metrics import Counts, Scored, count, count_replicates, figures
-from common.metrics.bootstrap import Replicates, draw_patients
+from common.metrics.bootstrap import Replicates, draw_patients, merge
 
 SITES, SCORES, REPLICATES = 20, 100_000, 200
 
@@ -36,15 +36,14 @@ def one_site(number: int) -> tuple[Answer, float]:
     return (counts, packed.to_arrays()), time.perf_counter() - started
 
 
-def merge(answers: Sequence[Answer]) -> float:
+def merge_all(answers: Sequence[Answer]) -> float:
     """Seconds to check, merge and read them."""
     started = time.perf_counter()
     pooled = reduce(add, (counts for counts, _ in answers))
-    drawn = (
-        Replicates.from_arrays(arrays, counts, REPLICATES).expand(counts)
-        for counts, arrays in answers
+    drawn = merge(
+        [(Replicates.from_arrays(arrays, counts, REPLICATES), counts) for counts, arrays in answers]
     )
-    figures(pooled, ("finding",), reduce(add, drawn))
+    figures(pooled, tuple(map(str, range(len(pooled.positives)))), drawn)
     return time.perf_counter() - started
 
 
@@ -57,7 +56,7 @@ def main(words: Sequence[str]) -> None:
         "replicates": REPLICATES,
         "seconds_at_a_site": max(seconds),
         "megabytes_of_replicates_a_site": max(sizes) / 1e6,
-        "seconds_to_merge": merge(answers),
+        "seconds_to_merge": merge_all(answers),
     }
     if "--json" in words:
         print(json.dumps(result, indent=1))

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import MessageError
 from common.metrics import Scored, count, count_replicates, figures
-from common.metrics.bootstrap import SUMS, Replicates, Scale, draw_patients, interval
+from common.metrics.bootstrap import SUMS, Replicates, Scale, draw_patients, interval, merge
 from common.metrics.counts import CELLS
 from tests.common.metrics.images import CLASSES, multi_label, single_label
 
@@ -63,17 +63,19 @@ def test_replicates_off_the_wire_are_checked() -> None:
 
 
 def test_merged_replicates_are_the_bootstrap_of_all_patients_by_site() -> None:
-    """Replicate by replicate the same as from all scores at once."""
+    """Replicate by replicate the same as from all scores at once, and as each site's own added."""
     scored = single_label(240)
     places = (np.arange(100), np.arange(100, 240))
     weights = [draw_patients("key", f"{i} test", len(p), 20) for i, p in enumerate(places)]
-    merged = reduce(
-        add,
-        [
-            count_replicates(scored.take(place), drawn)
-            for place, drawn in zip(places, weights, strict=True)
-        ],
+    sites = [scored.take(place) for place in places]
+    each = [count_replicates(s, drawn) for s, drawn in zip(sites, weights, strict=True)]
+    counts = [count(s) for s in sites]
+    merged = merge(
+        [(Replicates.pack(r, c), c) for r, c in zip(each, counts, strict=True)],
     )
+    added = reduce(add, each)
+    for name in (*CELLS, *SUMS):
+        np.testing.assert_allclose(getattr(merged, name), getattr(added, name))
     whole = count_replicates(scored, np.concatenate(weights, axis=1))
     for name in (*CELLS, "losses", "reliability"):
         np.testing.assert_allclose(getattr(merged, name), getattr(whole, name))
