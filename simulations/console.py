@@ -11,7 +11,7 @@ from rich.table import Table
 
 from common.config import Settings
 from common.messages import Description
-from common.metrics.text import class_table, figure_text
+from common.metrics.text import bin_error_text, class_table, figure_text
 from simulations.report.text import guarantee_text, of_model, pooled_metrics
 
 
@@ -149,8 +149,7 @@ def _print_metrics(console: Console, name: str, metrics: Mapping[str, Any]) -> N
         f"{supported['min_positives']} positives) {figure_text(supported)}",
         f"balanced accuracy {figure_text(metrics['balanced_accuracy'])}",
     ]
-    if metrics["bin_error"] is not None:
-        lines.append(f"AUROC exact to ±{metrics['bin_error']:.1e} (score grid)")
+    lines.append(bin_error_text(metrics))
     console.print("; ".join(lines), highlight=False)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from client.inference.words import sort_words
 from common.data.split import PARTS
 from common.errors import SettingsError
-from common.metrics.text import class_table, overall_rows
+from common.metrics.text import bin_error_text, class_table, overall_rows
 from common.schema import suggest
 
 USAGE = "evaluate MODEL DATA [--part PART] [--json] [KEY=VALUE …]"
@@ -80,6 +80,6 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
         table.add_row(*cells)
     console.print(table)
     console.print(class_table(found["metrics"]))
-    console.print(f"AUROC exact to ±{found['metrics']['bin_error'] or 0:.1e}", highlight=False)
+    console.print(bin_error_text(found["metrics"]), highlight=False)
     for one in found["refused"]:
         console.print(f"not read: {one['file']}: {one['reason']}", highlight=False, markup=False)

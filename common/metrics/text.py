@@ -67,6 +67,12 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
+def bin_error_text(metrics: Mapping[str, Any]) -> str:
+    """How far the grid of scores may put AUROC off; of one site it does not."""
+    error = metrics["bin_error"]
+    return f"AUROC exact to ±{error:.1e} (grid of scores)" if error else "AUROC exact"
+
+
 def left_out_text(metrics: Mapping[str, Any]) -> str | None:
     """Which classes are in no macro figure, and why; ``None`` where all are."""
     if not metrics["left_out"]:

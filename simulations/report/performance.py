@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.metrics.text import class_rows, figure_text, left_out_text, overall_rows
+from common.metrics.text import bin_error_text, class_rows, figure_text, left_out_text, overall_rows
 from simulations.report.blocks import Block, Section, Table, Text
 from simulations.report.run import FinishedRun
 from simulations.report.text import pool_text
@@ -33,12 +33,8 @@ def _model(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:
     else:
         blocks.insert(0, _summary(f"All classes, {of_whom}", metrics))
         blocks += _points(of_whom, metrics)
-        blocks.append(
-            Text(
-                "Intervals are 95%. Scores are counted on a grid, so that AUROC is exact to "
-                f"±{metrics['bin_error'] or 0:.1e}."
-            )
-        )
+        blocks.append(_confusion(of_whom, metrics))
+        blocks.append(Text(f"Intervals are 95%. {bin_error_text(metrics)}."))
     left_out = left_out_text(metrics)
     if left_out:
         blocks.append(Text(f"{left_out[0].upper()}{left_out[1:]}."))
@@ -52,6 +48,18 @@ def _summary(caption: str, metrics: Mapping[str, Any]) -> Table:
 def _classes(caption: str, metrics: Mapping[str, Any]) -> Table:
     head, rows = class_rows(metrics)
     return Table(caption, tuple(head), tuple(map(tuple, rows)))
+
+
+def _confusion(of_whom: str, metrics: Mapping[str, Any]) -> Table:
+    """Truth by decision, in images; of several labels a row each, decided at ½."""
+    classes, counted = list(metrics["auroc"]), metrics["confusion"]
+    if isinstance(counted[0][0], list):
+        head = ("label", "rightly not", "wrongly called", "missed", "rightly called")
+        rows = [(name, *here[0], *here[1]) for name, here in zip(classes, counted, strict=True)]
+    else:
+        head = ("truth \\ decided", *classes)
+        rows = [(name, *row) for name, row in zip(classes, counted, strict=True)]
+    return Table(f"Truth by decision, in images, {of_whom}", head, tuple(rows))
 
 
 def _points(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:

@@ -129,3 +129,24 @@ def test_thresholds_come_with_where_they_were_chosen_or_why_not(
     point |= {"fitted_on": None, "why": "nothing was released"}
     section = performance_section(changed(result))
     assert any("nothing was released" in str(block) for block in section.blocks)
+
+
+def test_truth_by_decision_stands_for_one_label_and_for_several(
+    changed: Callable[..., FinishedRun],
+) -> None:
+    run = changed()
+    table = next(t for t in tables(performance_section(run)) if t.caption.startswith("Truth by"))
+    metrics = run.result["metrics"]
+    for name, *counted in table.rows:
+        support = metrics["auroc"][name]["support"]
+        assert sum(counted[:2]) == support["negatives"]
+        assert sum(counted[2:]) == support["positives"]
+        found = counted[3] / support["positives"]
+        assert found == pytest.approx(metrics["sensitivity"][name]["value"])
+
+    def result(facts: dict[str, Any]) -> None:
+        facts["metrics"]["confusion"] = [[5, 2], [1, 7]]
+
+    one = next(t for t in tables(performance_section(changed(result))) if "Truth" in t.caption)
+    assert one.head == ("truth \\ decided", "nodule", "infiltrate")
+    assert one.rows == (("nodule", 5, 2), ("infiltrate", 1, 7))
