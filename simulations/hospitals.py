@@ -27,6 +27,8 @@ from pydicom.uid import (
 
 BITS = 12
 FINDINGS = ("nodule", "infiltrate")
+MASK_BITS = {"nodule": 1, "infiltrate": 2}
+"""What stands in a mask where a lesion is at least half as dense as at its centre."""
 NO_FINDING = "No Finding"
 MORE_IMAGES_RATE = 0.3
 """Share of patients with a second image; as large a share of those has a third."""
@@ -81,6 +83,16 @@ def write_hospitals(root: Path, seed: int, hospitals: tuple[Hospital, ...] = HOS
         _write_hospital(root / hospital.name, hospital, np.random.default_rng([seed, index]), seed)
 
 
+def kept_hospitals(folder: Path, seed: int) -> Path:
+    """The hospitals of a seed, written once for all runs that are kept in ``folder``."""
+    root = folder / f"hospitals-{seed}"
+    if not root.exists():
+        partial = folder / f"partial-{seed}"  # where an earlier call was cut off
+        write_hospitals(partial, seed)
+        partial.rename(root)
+    return root
+
+
 def draw_image(
     hospital: Hospital,
     findings: tuple[bool, bool],
@@ -96,8 +108,8 @@ def draw_image(
         rng: what else varies.
 
     Returns:
-        Image (H, W) in [0, 1], bright where dense, and mask uint8 (H, W): 0, 1 (nodule), 2
-        (infiltrate).
+        Image (H, W) in [0, 1], bright where dense, and mask uint8 (H, W): the sum of
+        :data:`MASK_BITS` of what lies there.
     """
     size = hospital.pixels
     y, x = np.mgrid[0:size, 0:size] / (size - 1) * 2 - 1  # both in [-1, 1]
@@ -111,11 +123,11 @@ def draw_image(
     if findings[1]:
         blob = _blob(x, y, _place(x, y, lungs, rng), rng.uniform(0.24, 0.36), rng.uniform(0.6, 1.4))
         image += rng.uniform(0.14, 0.24) * blob * (0.6 + 0.8 * np.abs(_clouds(size, 14, rng)))
-        mask[blob > 0.5] = 2
+        mask[blob > 0.5] |= MASK_BITS["infiltrate"]
     if findings[0]:
         blob = _blob(x, y, _place(x, y, lungs, rng), rng.uniform(0.10, 0.15), 1.0)
         image += rng.uniform(0.26, 0.42) * blob
-        mask[blob > 0.5] = 1
+        mask[blob > 0.5] |= MASK_BITS["nodule"]
     image = np.clip(image, 0, 1) ** hospital.exposure
     return np.clip(image + rng.normal(0, hospital.noise, image.shape), 0, 1), mask
 
