@@ -33,6 +33,7 @@ from common.compose import load_settings
 from common.config import Settings
 from common.data.transforms import normalise
 from common.explain import MethodName, saliency
+from common.extras import require_extra
 from common.metrics.text import figure_text
 from common.model_file import read_model_file
 from common.models.classifier import Classifier
@@ -72,6 +73,7 @@ ARMS = (
 
 def main(words: Sequence[str]) -> None:
     folder, overrides = cells_folder(words)
+    require_extra("Grad-CAM", "explain", "captum")
     console = Console(soft_wrap=True)
     rows: list[dict[str, Any]] = []
     for privacy in PRIVACY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -19,13 +20,26 @@ from client.inference.overlay import Panel, draw_overlay
 from client.inference.trained import TrainedModel
 from common.data.images import read_image
 from common.data.transforms import normalise
-from common.explain import faithfulness, saliency
+from common.explain import choose_methods, faithfulness, saliency
 from common.model_settings import ModelSettings
+from common.models import MODELS
 
 pytest.importorskip("captum")
 Make = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
 EVIDENCE = ModelSettings("cnn", 4, head="evidence")
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_every_model_has_maps_of_every_method(make_model: Make, name: str) -> None:
+    """At the image's size, and not the same everywhere; the evidence's mean is the logit."""
+    trained = TrainedModel.open(make_model(model=replace(EVIDENCE, name=name)))
+    images = normalise(torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8))
+    classes = torch.tensor([0, 1])
+    for method in choose_methods(None, trained.model):
+        maps = saliency(method, trained.model, images, classes)
+        assert maps.shape == (2, 32, 32)
+        assert (maps.flatten(1).amax(dim=1) > maps.flatten(1).amin(dim=1)).all()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from sklearn.metrics import roc_auc_score
 import fedrounds
 from client.inference import onnx_graph
 from client.inference.export import check_images, open_session, run
+from client.inference.onnx_graph import to_onnx
 from client.inference.trained import TrainedModel
-from common.model_settings import ModelSettings
+from common.model_settings import ModelSettings, Norm
+from common.models import densenet
 from simulations.hospitals import HOSPITALS, draw_image
 
 Make = Callable[..., Path]
@@ -62,6 +65,34 @@ def test_onnxruntime_has_the_auroc_of_pytorch_on_a_thousand_images(
     assert np.abs(ours - theirs).max() < 1e-5
     one = run(session, images[:1])  # any number of images
     assert one[0] == pytest.approx(theirs[0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "head"),
+    [
+        ("cnn", "group", "evidence"),
+        ("wsnet", "group", "evidence"),
+        ("resnet18", "folded", "linear"),
+        ("resnet18", "group", "evidence"),
+        ("mobilenet", "group", "linear"),
+        ("mobilenet", "group", "evidence"),
+        ("densenet121", "folded", "linear"),
+        ("densenet121", "group", "evidence"),
+    ],
+)
+def test_every_model_says_the_same_in_onnxruntime(
+    make_model: Make, monkeypatch: pytest.MonkeyPatch,
+    name: str, norm: Norm, head: Literal["linear", "evidence"],
+) -> None:  # fmt: skip
+    """Beside the two above; of densenet121 a few layers, since all take PyTorch half a minute."""
+    monkeypatch.setattr(densenet, "LAYERS", (1, 2, 1, 1))
+    channels = 1 if head == "linear" else 3
+    folder = make_model(model=ModelSettings(name, 4, norm=norm, head=head), channels=channels)
+    trained = TrainedModel.open(folder)
+    images = check_images(3, channels, 32)
+    ours = trained.probabilities(images)
+    assert np.ptp(ours, axis=0).max() > 1e-4  # it looks at the images
+    assert np.abs(run(open_session(to_onnx(trained)), images) - ours).max() < 1e-5
 
 
 def test_the_file_says_what_it_is_and_nothing_of_the_machine(
