@@ -35,6 +35,7 @@ from client.privacy.training import train_private
 from client.release import noised_release
 from client.site import Site
 from client.site_images import SiteImages
+from client.subgroups import statuses
 from client.training import train_plain
 from common.config import Experiment
 from common.errors import FedroundsError, PolicyError, SettingsError
@@ -49,6 +50,7 @@ from common.messages import (
 )
 from common.models import build_model
 from common.parameters import Arrays, arrays_of, load_arrays, trained_names
+from common.subgroups import SiteGroups
 
 log = logging.getLogger("fedrounds.client")
 
@@ -171,15 +173,19 @@ def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
     experiment, policy = request.experiment, site.settings.policy
     site.check_task(experiment)
     model = _model(experiment, request.arrays)
+    by_column = statuses(site, experiment.evaluation.subgroups_of(request.part))
+    shown = [column for column, status in by_column.items() if status == "shown"]
     exact = histograms = None
     if policy.release_metrics == "exact":
         cohort = Cohort.load(site, experiment, request.part)
         drawn = experiment.evaluation.replicates_of(request.part)
         draw = site.draw(request.part) if drawn else None
-        exact = evaluate(model, cohort, experiment, policy.min_count, request.temperature, draw)
+        exact = evaluate(
+            model, cohort, experiment, policy.min_count, request.temperature, draw, shown
+        )
         if exact is not None:
             names = exact.names(experiment.classes)
-            log_release(site.folder, request, names, EXACT, exact.withheld)
+            log_release(site.folder, request, names, EXACT, exact.withheld_names())
     elif policy.release_metrics == "noised" and request.part == "test":
         stored = stored_answer(site, request)
         if stored is not None:
@@ -201,6 +207,7 @@ def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
         chain,
         release if histograms is not None else None,
         exact.replicates if exact is not None else None,
+        SiteGroups(by_column, exact.packed_groups() if exact is not None else {}),
     ).pack()
     if histograms is not None:
         store_answer(site, request, answer)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ class Cohort:
         rows: int64 (n,), the rows that belong to this part.
         patients: for each patient of this part, its rows.
         metadata: float32 (N, M); ``None`` is as M = 0.
+        groups: column of metadata to int64 (N,), the group of each image.
     """
 
     images: NDArray[np.uint8]
@@ -35,6 +37,7 @@ class Cohort:
     rows: NDArray[np.int64]
     patients: tuple[NDArray[np.int64], ...]
     metadata: NDArray[np.float32] | None = None
+    groups: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @staticmethod
     def load(site: Site, experiment: Experiment, part: Part) -> Cohort:
@@ -55,7 +58,8 @@ class Cohort:
             _refuse_conflicts(images)
         patients = images.patients(part)
         rows = np.sort(np.concatenate([*patients, np.array([], dtype=np.int64)]))
-        return Cohort(images.pixels, images.manifest.labels, rows, patients, images.metadata)
+        labels = images.manifest.labels
+        return Cohort(images.pixels, labels, rows, patients, images.metadata, images.groups)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Copy rows out: images uint8 (B, C, H, W) and labels float32 (B, K)."""

@@ -31,7 +31,7 @@ def log_release(
         request: what asked.
         released: every figure that leaves, by name.
         covered_by: :data:`LEDGER`, :data:`TEST_BUDGET` or :data:`EXACT`.
-        withheld: classes that were left out whole.
+        withheld: classes that were left out whole, of all patients or of a group.
     """
     line = {
         "run_id": request.run_id,

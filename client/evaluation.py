@@ -1,13 +1,14 @@
 """Scores at the site, exact counts out; ``release.py`` has those of patients that noise covers.
 
 ``exact`` counts are covered by no ε. Classes that few patients have are withheld from them whole:
-what leaves is what a site without those images (or labels) would have sent.
+what leaves is what a site without those images (or labels) would have sent. ``subgroups.py`` counts
+by group of metadata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from client.cohort import Cohort
+from client.subgroups import GroupRelease, count_groups
 from client.training import device
+from client.withholding import few_patients, withhold
 from common.config import Experiment
 from common.data.transforms import normalise
 from common.metrics import Counts, Scored, count, count_replicates, figures
@@ -33,20 +36,55 @@ class ExactRelease:
         counts: of the images.
         replicates: of the counts; ``None`` where none are asked for.
         withheld: classes that few patients have.
+        groups: the groups of each column of metadata that is counted by.
     """
 
     counts: Counts
     replicates: Replicates | None
     withheld: tuple[str, ...]
+    groups: Mapping[str, tuple[GroupRelease, ...]] = field(default_factory=dict)
 
     def figures(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """What follows from it, with intervals."""
         again = None if self.replicates is None else self.replicates.expand(self.counts)
         return figures(self.counts, classes, again)
 
+    def packed_groups(self) -> dict[str, tuple[Replicates, ...]]:
+        """The groups as they cross the wire: no image is in one that the counts are not of."""
+        return {
+            column: tuple(Replicates.pack(group.draws, self.counts) for group in groups)
+            for column, groups in self.groups.items()
+        }
+
     def names(self, classes: tuple[str, ...]) -> list[str]:
         """Every figure that leaves, by name, for the disclosure log."""
         shown = [name for name in classes if name not in self.withheld]
+        names = [*self._counted(shown), "log loss by temperature"]
+        for column, groups in self.groups.items():
+            for group in groups:
+                held = [name for name in shown if name not in group.withheld]
+                counted = self._counted(held) if held else []
+                names += [f"{name}, of {column} {group.name}" for name in counted]
+        if self.replicates is not None:
+            again = "the counts, reliability, log loss and Brier score"
+            names.append(f"{len(self.replicates.cells)} bootstrap replicates of {again}")
+        return names
+
+    def withheld_names(self) -> list[str]:
+        """What is left out whole: classes, and classes of a group."""
+        return [
+            *self.withheld,
+            *(
+                f"{name} of {column} {group.name}"
+                for column, groups in self.groups.items()
+                for group in groups
+                for name in group.withheld
+                if name not in self.withheld
+            ),
+        ]
+
+    def _counted(self, shown: Sequence[str]) -> list[str]:
+        """What is counted of these classes, for all patients or for a group alike."""
         names = [f"{side} of {c} by score" for c in shown for side in ("positives", "negatives")]
         if self.counts.multi_label:
             names += [f"confusion of {c}" for c in shown]
@@ -58,13 +96,9 @@ class ExactRelease:
             "right and wrong decisions by certainty",
             "reliability by probability",
             "log loss",
-            "log loss by temperature",
             "Brier score",
             "number of labels",
         ]
-        if self.replicates is not None:
-            again = "the counts, reliability, log loss and Brier score"
-            names.append(f"{len(self.replicates.cells)} bootstrap replicates of {again}")
         return names
 
 
@@ -75,6 +109,7 @@ def evaluate(
     min_count: int = 0,
     temperature: float = 1.0,
     draw: tuple[str, str] | None = None,
+    columns: Iterable[str] = (),
 ) -> ExactRelease | None:
     """Score every image of ``cohort`` that may be counted; ``None`` where it has no image.
 
@@ -85,19 +120,24 @@ def evaluate(
         min_count: classes with fewer patients are withheld whole; 0 withholds none.
         temperature: at which the losses and the reliability are told as well.
         draw: key and label of the bootstrap's draws (``draw_patients``); ``None`` draws none.
+        columns: those of ``experiment.evaluation.subgroups`` to count by.
     """
     if not len(cohort.rows):
         return None
     few = few_patients(cohort, experiment.multi_label, min_count)
     kept = withhold(cohort, few, experiment.multi_label)
     scored = replace(score(model, kept, experiment), temperature=temperature)
-    counts, replicates = count(scored), None
+    counts, replicates, weights = count(scored), None, np.zeros((0, len(scored)), np.int64)
     if draw is not None:
         drawn = draw_patients(*draw, len(kept.patients), experiment.evaluation.replicates)
-        again = count_replicates(scored, image_weights(kept, drawn))
-        replicates = Replicates.pack(again, counts)
+        weights = image_weights(kept, drawn)
+        replicates = Replicates.pack(count_replicates(scored, weights), counts)
+    groups = {
+        column: count_groups(kept, scored, weights, column, experiment, min_count)
+        for column in columns
+    }
     names = tuple(name for name, is_few in zip(experiment.classes, few, strict=True) if is_few)
-    return ExactRelease(counts, replicates, names)
+    return ExactRelease(counts, replicates, names, groups)
 
 
 def score(model: nn.Module, cohort: Cohort, experiment: Experiment) -> Scored:
@@ -149,50 +189,3 @@ def image_weights(cohort: Cohort, drawn: NDArray[np.int64]) -> NDArray[np.int64]
     for patient, rows in enumerate(cohort.patients):
         patient_of[np.searchsorted(cohort.rows, rows)] = patient
     return drawn[:, patient_of]
-
-
-def patient_labels(labels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One patient's label for each class.
-
-    Args:
-        labels: float32 (m, K) of its images, NaN where unknown.
-
-    Returns:
-        float32 (K,): 1 where any image has the class, 0 where every known one has not, NaN where
-        none is known.
-    """
-    return np.asarray(np.fmax.reduce(labels, axis=0), dtype=np.float32)
-
-
-def few_patients(cohort: Cohort, multi_label: bool, min_count: int) -> NDArray[np.bool_]:
-    """Classes that too few patients of ``cohort`` have, or in a multi-label task have not.
-
-    Returns:
-        bool (K,). Having none is having too few: a withheld class may have none or some.
-    """
-    has, has_not = np.zeros((2, cohort.labels.shape[1]), np.int64)
-    for rows in cohort.patients:
-        label = patient_labels(cohort.labels[rows])
-        has += label == 1
-        has_not += label == 0
-    few: NDArray[np.bool_] = has < min_count
-    return few | (has_not < min_count) if multi_label else few
-
-
-def withhold(cohort: Cohort, withheld: NDArray[np.bool_], multi_label: bool) -> Cohort:
-    """``cohort`` as if it had none of the withheld classes' labels, nor, single-label, images.
-
-    Args:
-        cohort: left as it is.
-        withheld: bool (K,).
-        multi_label: each class has its own labels, so its images can stay for the others. A
-            single label is one of all classes: an image that stayed would count among the
-            others' negatives, and give away how many there are. It goes by its own label,
-            whatever else its patient has.
-    """
-    labels = np.where(withheld, np.float32(np.nan), cohort.labels)
-    if multi_label:
-        return replace(cohort, labels=labels)
-    stays = ~(cohort.labels[:, withheld] == 1).any(axis=1)
-    patients = tuple(rows[stays[rows]] for rows in cohort.patients if stays[rows].any())
-    return replace(cohort, labels=labels, rows=cohort.rows[stays[cohort.rows]], patients=patients)

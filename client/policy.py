@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from common.config import (
     BurnedInAnnotation,
@@ -12,6 +13,7 @@ from common.config import (
     ReleaseMetrics,
 )
 from common.errors import PolicyError
+from common.evaluation import Grouping, check_grouping
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Policy:
     """Whether training that no ε bounds is allowed; never beside a ledger."""
     min_count: int = 10
     """Classes with fewer patients in a part are withheld whole from an ``exact`` release."""
+    subgroups: Mapping[str, Grouping] = field(default_factory=dict)
+    """Columns of metadata by which ``exact`` test counts leave as well, each with its groups. A
+    column that is divided in another way is not answered: two divisions could be subtracted."""
     evaluation_epsilon: float | None = None
     """ε of one ``noised`` release at ``delta``, for each patient of the part."""
     evaluation_releases: int = 1
@@ -72,6 +77,13 @@ class Policy:
             lines.append(
                 f"policy.delta: expected at most 1 / (10 × public_patients) = "
                 f"{1 / (10 * patients):g}, got {self.delta:g}"
+            )
+        for column, grouping in self.subgroups.items():
+            lines += check_grouping(f"policy.subgroups.{column}", grouping)
+        if self.subgroups and self.release_metrics != "exact":
+            lines.append(
+                f"policy.subgroups with release_metrics: {self.release_metrics}: only exact counts "
+                "are told by group; leave policy.subgroups empty, or release exact ones"
             )
         noised = self.release_metrics == "noised"
         if self.delta is None and (self.epsilon_max is not None or noised):

@@ -16,9 +16,10 @@ from torch import nn
 from client.budget import next_release
 from client.cohort import Cohort
 from client.disclosure import TEST_BUDGET, log_error, log_release
-from client.evaluation import patient_labels, scores
+from client.evaluation import scores
 from client.privacy.entropy import SecretStream
 from client.site import Site
+from client.withholding import patient_labels
 from common.config import Experiment
 from common.errors import BudgetError, PrivacyError
 from common.histograms import Histograms, count_patients

@@ -8,6 +8,7 @@ presence changes nobody else's part.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from common.config import Experiment
 from common.data.decoding.process import Refusal
 from common.data.duplicates import Duplicates, once
 from common.data.manifest import Manifest
-from common.data.metadata import encode
+from common.data.metadata import encode, group_of
 from common.data.split import Part
 
 DIGEST_BYTES = 16
@@ -36,6 +37,7 @@ class SiteImages:
         manifest: N images.
         pixels: uint8 (N, C, H, W), memory-mapped; zero where an image cannot be read.
         metadata: float32 (N, M), as the model takes them.
+        groups: column of metadata to int64 (N,), the group that each image is evaluated in.
         unreadable: the rows that cannot be read or are refused, and why.
         headless: files that are in no manifest, since their header cannot be read.
     """
@@ -44,6 +46,7 @@ class SiteImages:
     manifest: Manifest
     pixels: NDArray[np.uint8]
     metadata: NDArray[np.float32]
+    groups: Mapping[str, NDArray[np.int64]]
     unreadable: dict[int, Refusal]
     headless: tuple[Refusal, ...]
 
@@ -69,7 +72,12 @@ class SiteImages:
         text = refusals_text(manifest.root, [*unreadable.values(), *headless])
         note(site.folder, "refused", text)
         metadata = encode(manifest.metadata, experiment.model.metadata, len(manifest))
-        return SiteImages(site, manifest, pixels, metadata, unreadable, headless)
+        groups = {
+            column: group_of(manifest.metadata[column], grouping)
+            for column, grouping in experiment.evaluation.subgroups.items()
+            if column in manifest.metadata
+        }
+        return SiteImages(site, manifest, pixels, metadata, groups, unreadable, headless)
 
     def patients(self, part: Part | None) -> tuple[NDArray[np.int64], ...]:
         """For each patient of a part (of all parts) who has an image left, its rows."""

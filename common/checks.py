@@ -14,7 +14,7 @@ from common.data.records import path_regex, pattern_columns
 from common.errors import SettingsError
 from common.evaluation import check_evaluation
 from common.model_settings import ModelSettings
-from common.schema import build
+from common.schema import build, suggest
 from common.strategy_checks import check_strategy
 
 
@@ -100,6 +100,12 @@ def _check_data(settings: Settings) -> list[str]:
             f"privacy=image protects one image, but data.patient_column={data.patient_column} "
             "tells patients apart: use privacy=patient, or data.patient_column=null"
         )
+    problems += [
+        f"privacy.subgroups: '{column}' is no column of evaluation.subgroups"
+        f"{suggest(column, settings.evaluation.subgroups)}"
+        for column in settings.privacy.subgroups
+        if column not in settings.evaluation.subgroups
+    ]
     return problems + check_source(data) + check_pool(settings.partition)
 
 

@@ -226,6 +226,8 @@ class PrivacySettings(PrivacyTarget):
     """What each site's policy lets out of its evaluation."""
     min_count: int = 0
     """Classes with fewer patients at a site are withheld from its exact release."""
+    subgroups: tuple[str, ...] = ()
+    """Columns of ``evaluation.subgroups`` that each site's policy lets it count by."""
     evaluation_epsilon: float | None = None
     """ε of a ``noised`` release, for each test patient."""
     missing_patient: MissingPatient = "refuse"

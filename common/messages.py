@@ -9,23 +9,23 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from common.checks import parse_experiment
 from common.config import SITE_NAME, SITE_NAME_RULE, Experiment
 from common.data.split import Part
-from common.errors import MessageError, ModelError, RefusalError, wire_codes
+from common.errors import MessageError, RefusalError, wire_codes
 from common.histograms import Histograms
 from common.metrics import Counts
 from common.metrics.bootstrap import Replicates
 from common.metrics.counts import TEMPERATURES
-from common.parameters import Arrays, from_record, to_record
+from common.parameters import Arrays, to_record
 from common.statement import (
     PrivacyStatement,
     ReleaseStatement,
@@ -34,7 +34,8 @@ from common.statement import (
     unpack_ledger,
     unpack_statement,
 )
-from common.wire import to_bytes
+from common.subgroups import SiteGroups
+from common.wire import read_arrays, to_bytes
 
 MAX_WEIGHT = 10_000_000
 """Largest ``num-examples`` that is believed."""
@@ -270,6 +271,8 @@ class EvaluateAnswer(Answer):
     """What noised counts have cost; with ``histograms`` alone."""
     replicates: Replicates | None = None
     """Of the counts, where they are of the test part."""
+    subgroups: SiteGroups = field(default_factory=SiteGroups)
+    """Likewise: by which columns of metadata there are counts, and those of each group."""
 
     def pack(self) -> RecordDict:
         content = super().pack()
@@ -279,6 +282,7 @@ class EvaluateAnswer(Answer):
             content["replicates"] = to_record(self.replicates.to_arrays())
         if self.histograms is not None:
             content["histograms"] = to_record(self.histograms.to_arrays())
+        self.subgroups.pack_into(content)
         pack_statement(content, "release", self.release)
         pack_ledger(content, self.privacy, self.chain)
         return content
@@ -291,16 +295,17 @@ class EvaluateAnswer(Answer):
         num_classes, multi_label = len(experiment.classes), experiment.multi_label
         counts = replicates = histograms = None
         if "counts" in content.array_records:
-            arrays = _read(content.array_records["counts"])
+            arrays = read_arrays(content, "counts")
             counts = Counts.from_arrays(arrays, num_classes, multi_label)
             if drawn := experiment.evaluation.replicates_of(part):
-                arrays = _read(content.array_records.get("replicates", ArrayRecord()))
+                arrays = read_arrays(content, "replicates")
                 replicates = Replicates.from_arrays(arrays, counts, drawn)
         if "histograms" in content.array_records:
-            arrays = _read(content.array_records["histograms"])
+            arrays = read_arrays(content, "histograms")
             histograms = Histograms.from_arrays(arrays, num_classes)
         statement, chain = unpack_ledger(content)
         release = unpack_statement(content, "release", ReleaseStatement)
+        subgroups = SiteGroups.unpack(content, experiment.evaluation, part, counts)
         return EvaluateAnswer(
             head.site,
             head.run_id,
@@ -311,6 +316,7 @@ class EvaluateAnswer(Answer):
             chain,
             release,
             replicates,
+            subgroups,
         )
 
 
@@ -345,21 +351,12 @@ def _whole(config: Mapping[str, Any], key: str) -> int:
 
 
 def _arrays(content: RecordDict, record: str = "arrays") -> Arrays:
-    if record not in content.array_records:
-        raise MessageError(f"expected a record '{record}', and there is none")
-    return {k: _float32(k, v) for k, v in _read(content.array_records[record]).items()}
+    return {k: _float32(k, v) for k, v in read_arrays(content, record).items()}
 
 
 def _pack_optional(content: RecordDict, record: str, arrays: Arrays | None) -> None:
     if arrays is not None:
         content[record] = to_record(arrays)
-
-
-def _read(record: ArrayRecord) -> dict[str, NDArray[Any]]:
-    try:
-        return from_record(record)
-    except ModelError as error:
-        raise MessageError(str(error)) from error
 
 
 def _float32(name: str, value: NDArray[Any]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from common.checks import check_experiment
 from common.config import Experiment, PrivacyTarget, StrategySettings, TaskSettings
 from common.data.transforms import MEAN, STD
 from common.errors import CheckpointError, ModelError, SettingsError
+from common.evaluation import EvaluationSettings, Grouping
 from common.model_settings import ModelSettings
 from common.models import build_model
 from common.models.classifier import Classifier
@@ -51,6 +52,8 @@ class ModelFile(TaskSettings):
     """Name of the experiment that trained it."""
     model: ModelSettings
     """The architecture."""
+    subgroups: Mapping[str, Grouping] = field(default_factory=dict)
+    """By what its training run was evaluated: columns of metadata, each with its groups."""
     normalisation: Normalisation = field(default_factory=Normalisation)
 
     def as_experiment(self) -> Experiment:
@@ -65,6 +68,7 @@ class ModelFile(TaskSettings):
             model=self.model,
             strategy=StrategySettings(),
             privacy=PrivacyTarget(unit="none"),
+            evaluation=EvaluationSettings(subgroups=self.subgroups),
         )
 
 
@@ -89,6 +93,7 @@ def write_model_file(
         run_id=run_id,
         experiment=experiment.name,
         model=experiment.model,
+        subgroups=experiment.evaluation.subgroups,
     )
     write_tensors(folder, stem, arrays, to_plain(facts), bound=BOUND)
 

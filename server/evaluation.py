@@ -7,11 +7,12 @@ Once, at the end: the sites' test patients. Which model a site scores is the str
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
+from common.config import Experiment
 from common.data.split import Part
 from common.histograms import Histograms
 from common.messages import EvaluateAnswer, EvaluateRequest
@@ -19,6 +20,7 @@ from common.metrics import Counts, OperatingPoint, figures
 from common.metrics.bootstrap import Replicates, merge
 from common.parameters import Arrays
 from common.statement import PrivacyStatement, ReleaseStatement
+from common.subgroups import SiteGroups
 from server.exchange import Exchange, Replies
 from server.job import Job
 from server.state import RunState
@@ -93,6 +95,25 @@ def pool_replicates(
     return merge([(replicates[site], counts[site]) for site in sorted(counts)])
 
 
+def pool_groups(
+    counts: Mapping[str, Counts],
+    told: Mapping[str, SiteGroups],
+    column: str,
+    experiment: Experiment,
+) -> Iterator[tuple[str, Counts]]:
+    """Add each group of a column over the sites that have an image in it, one after the other.
+
+    Yields:
+        Its name, and counts with an axis of draws first: the group itself, then its replicates.
+    """
+    shown = [site for site in sorted(counts) if column in told[site].groups]
+    nobody = Counts.zero(len(experiment.classes), experiment.multi_label, 1)
+    for place, name in enumerate(experiment.evaluation.subgroups[column].names):
+        parts = [(told[site].groups[column][place], counts[site]) for site in shown]
+        present = [(group, counted) for group, counted in parts if group.cells[0].any()]
+        yield name, merge(present) if present else nobody
+
+
 @dataclass
 class FinalEvaluation:
     """What the sites answered on their test patients; ``unscored`` says who did not, and why."""
@@ -101,6 +122,7 @@ class FinalEvaluation:
     counts: dict[str, dict[str, Counts]] = field(default_factory=dict)
     replicates: dict[str, dict[str, Replicates]] = field(default_factory=dict)
     histograms: dict[str, dict[str, Histograms]] = field(default_factory=dict)
+    subgroups: dict[str, dict[str, SiteGroups]] = field(default_factory=dict)
     statements: dict[str, PrivacyStatement] = field(default_factory=dict)
     releases: dict[str, ReleaseStatement] = field(default_factory=dict)
     unscored: list[str] = field(default_factory=list)
@@ -131,6 +153,7 @@ def final_evaluation(
                 final.replicates.setdefault(name, {})[site] = answer.replicates
             if answer.histograms is not None:
                 final.histograms.setdefault(name, {})[site] = answer.histograms
+            final.subgroups.setdefault(name, {})[site] = answer.subgroups
             if answer.privacy is not None:
                 final.statements[site] = answer.privacy
             if answer.release is not None:

@@ -13,6 +13,7 @@ from common.messages import Description
 from common.metrics import Counts, OperatingPoint
 from common.metrics.bootstrap import Replicates
 from common.statement import PrivacyStatement, ReleaseStatement
+from common.subgroups import SiteGroups
 from server.strategies import Models
 
 
@@ -86,6 +87,7 @@ class Outcome:
         test_counts: name of a set of figures to site name to counts on the site's test patients.
         test_replicates: the same of their bootstrap replicates.
         test_histograms: the same of the sites that release noised ones.
+        test_subgroups: the same of what each site says of groups of metadata.
         statements: what each site's ledger says; empty without privacy.
         releases: what noised counts have cost the test patients of a site.
         evaluate_only: sites that did not train to the end, to the round from which and why.
@@ -103,6 +105,7 @@ class Outcome:
     test_counts: Mapping[str, Mapping[str, Counts]]
     test_replicates: Mapping[str, Mapping[str, Replicates]]
     test_histograms: Mapping[str, Mapping[str, Histograms]]
+    test_subgroups: Mapping[str, Mapping[str, SiteGroups]]
     statements: Mapping[str, PrivacyStatement]
     releases: Mapping[str, ReleaseStatement]
     evaluate_only: Mapping[str, tuple[int, str]]

@@ -14,11 +14,12 @@ from common.errors import IncompleteRunError
 from common.histograms import histogram_figures
 from common.metrics import OperatingPoint, figures
 from common.metrics.curves import roc_curves
+from common.metrics.gaps import column_figures
 from common.model_file import write_model_file
 from common.parameters import count_parameters
 from common.schema import to_plain
 from server.counts_file import write_counts
-from server.evaluation import pool, pool_replicates
+from server.evaluation import pool, pool_groups, pool_replicates
 from server.job import Job, Outcome
 from server.strategies import PERSONAL, SHARED, build_strategy
 
@@ -136,6 +137,9 @@ def _metrics(job: Job, outcome: Outcome, name: str) -> dict[str, Any]:
     if histograms:
         total = reduce(operator.add, (histograms[site] for site in sorted(histograms)))
         noised = histogram_figures(total, classes)
+    pooled_figures = exact or noised
+    if pooled_figures is not None:
+        pooled_figures["subgroups"] = _subgroups(job, outcome, name)
     sites = {
         s: {
             "metrics": figures(c, classes, pool_replicates({s: c}, replicates), point),
@@ -147,7 +151,20 @@ def _metrics(job: Job, outcome: Outcome, name: str) -> dict[str, Any]:
         s: {"metrics": histogram_figures(h, classes), "released": "noised"}
         for s, h in histograms.items()
     }
-    return {"pooled": exact or noised, "noised": noised, "sites": sites}
+    return {"pooled": pooled_figures, "noised": noised, "sites": sites}
+
+
+def _subgroups(job: Job, outcome: Outcome, name: str) -> dict[str, Any]:
+    """Pooled figures by each column that was asked for, and what each site says of the column."""
+    counts, told = outcome.test_counts.get(name, {}), outcome.test_subgroups.get(name, {})
+    classes, point = job.experiment.classes, outcome.operating_points.get(name)
+    return {
+        column: {
+            "sites": {site: said.statuses[column] for site, said in told.items()},
+            **column_figures(pool_groups(counts, told, column, job.experiment), classes, point),
+        }
+        for column in job.experiment.evaluation.subgroups
+    }
 
 
 def _operating_point(job: Job, point: OperatingPoint | None) -> dict[str, Any]:

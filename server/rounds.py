@@ -93,6 +93,7 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         test_counts=final.counts,
         test_replicates=final.replicates,
         test_histograms=final.histograms,
+        test_subgroups=final.subgroups,
         statements=final.statements,
         releases=final.releases,
         evaluate_only=state.evaluate_only,

@@ -192,6 +192,7 @@ def _site(
         epsilon_max=privacy.epsilon_max,
         delta=privacy.delta if privacy.epsilon_max or privacy.evaluation_epsilon else None,
         min_count=privacy.min_count,
+        subgroups={c: settings.evaluation.subgroups[c] for c in privacy.subgroups},
         evaluation_epsilon=privacy.evaluation_epsilon,
         train_without_privacy=True,
         missing_patient=privacy.missing_patient,

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from client.cohort import Cohort
-from client.evaluation import evaluate
+from client.evaluation import ExactRelease, evaluate
 from client.gate.stand_in import stand_in
 from client.inference.trained import TrainedModel
 from client.site import Site
 from client.site_images import SiteImages
-from common.config import TaskSettings
+from common.config import Experiment, TaskSettings
 from common.data.split import Part
 from common.errors import DataError, SettingsError
+from common.metrics.gaps import column_figures
 
 SCHEMA = 1
 
@@ -50,7 +51,9 @@ def evaluate_folder(
         images = SiteImages.load(site, experiment)  # 1
         cohort = Cohort.of(images, part)  # 2
         draw = site.draw(part or "all")
-        released = evaluate(trained.model, cohort, experiment, draw=draw)
+        released = evaluate(
+            trained.model, cohort, experiment, draw=draw, columns=sorted(cohort.groups)
+        )
     if released is None:
         raise DataError(f"{folder}: no patient is in its part '{part}'")
     return {
@@ -69,7 +72,24 @@ def evaluate_folder(
             {"file": one.path.relative_to(images.manifest.root).as_posix(), "reason": one.reason}
             for one in (*images.unreadable.values(), *images.headless)
         ],
-        "metrics": released.figures(experiment.classes),  # 3
+        "metrics": {  # 3
+            **released.figures(experiment.classes),
+            "subgroups": _subgroups(released, experiment, site.name),
+        },
+    }
+
+
+def _subgroups(released: ExactRelease, experiment: Experiment, site: str) -> dict[str, Any]:
+    """By each column that the model's run was evaluated by, as in the run's result."""
+    return {
+        column: {
+            "sites": {site: "shown" if column in released.groups else "absent"},
+            **column_figures(
+                ((group.name, group.draws) for group in released.groups.get(column, ())),
+                experiment.classes,
+            ),
+        }
+        for column in experiment.evaluation.subgroups
     }
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from client.inference.words import sort_words
 from common.data.split import PARTS
 from common.errors import SettingsError
+from common.metrics.group_text import group_tables
 from common.metrics.text import bin_error_text, class_table, overall_rows
 from common.schema import suggest
 
@@ -81,5 +82,8 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
     console.print(table)
     console.print(class_table(found["metrics"]))
     console.print(bin_error_text(found["metrics"]), highlight=False)
+    for name, column in found["metrics"]["subgroups"].items():
+        for by_group in group_tables(name, column):
+            console.print(by_group)
     for one in found["refused"]:
         console.print(f"not read: {one['file']}: {one['reason']}", highlight=False, markup=False)

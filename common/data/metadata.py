@@ -1,4 +1,4 @@
-"""Metadata as numbers, by public constants: nothing is fitted on patients.
+"""Metadata as numbers and as groups, by public constants: nothing is fitted on patients.
 
 A number becomes (x − mean) / scale, a category one place a value; both are followed by a flag that
 is 1 where the value is missing, and zero before it. What cannot be read, is not in the list, or
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from common.evaluation import Grouping
 from common.model_settings import MetadataEncoding
 
 _AGE = re.compile(r"(\d{3})([DWMY])")
@@ -47,18 +48,35 @@ def encode(
     return np.concatenate(parts, axis=1)
 
 
+def group_of(texts: Sequence[str], grouping: Grouping) -> NDArray[np.int64]:
+    """The place in ``grouping.names`` of each of n texts of a column: int64 (n,)."""
+    if grouping.values:
+        return _places(texts, grouping.values)
+    values = _values(texts)
+    bands = np.searchsorted(grouping.bands, values, side="right") - 1
+    return np.where(np.isfinite(values) & (bands >= 0), bands, len(grouping.bands))
+
+
 def _categories(texts: Sequence[str], encoding: MetadataEncoding) -> NDArray[np.float32]:
-    places = {value.casefold(): place for place, value in enumerate(encoding.values)}
-    missing = len(places)
-    rows = [places.get(text.strip().casefold(), missing) for text in texts]
-    return np.eye(missing + 1, dtype=np.float32)[np.array(rows, dtype=np.int64)]
+    return np.eye(len(encoding.values) + 1, dtype=np.float32)[_places(texts, encoding.values)]
+
+
+def _places(texts: Sequence[str], values: Sequence[str]) -> NDArray[np.int64]:
+    """Which of ``values`` each text is; one more than the last where it is none."""
+    places = {value.strip().casefold(): place for place, value in enumerate(values)}
+    found = [places.get(text.strip().casefold(), len(values)) for text in texts]
+    return np.array(found, dtype=np.int64)
 
 
 def _numbers(texts: Sequence[str], encoding: MetadataEncoding) -> NDArray[np.float32]:
-    values = np.array([_number(text) for text in texts], dtype=np.float64)
+    values = _values(texts)
     scaled = ((values - (encoding.mean or 0)) / (encoding.scale or 1)).astype(np.float32)
     missing = ~np.isfinite(scaled)
     return np.stack([np.where(missing, np.float32(0), scaled), missing], axis=1, dtype=np.float32)
+
+
+def _values(texts: Sequence[str]) -> NDArray[np.float64]:
+    return np.array([_number(text) for text in texts], dtype=np.float64)
 
 
 def _number(text: str) -> float:

@@ -98,6 +98,10 @@ class Counts:
             sites=np.zeros((*first, 1), np.int64),
         )
 
+    def take(self, draws: int | slice) -> Counts:
+        """Copy some of the replicates out: one without their axis, or several with it."""
+        return Counts(**{name: np.array(v[draws]) for name, v in self.to_arrays().items()})
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
@@ -123,7 +127,7 @@ class Counts:
         if set(arrays) != set(expected):
             raise MessageError(f"counts: expected {sorted(expected)}, got {sorted(arrays)}")
         counts = Counts(**arrays)
-        counts._check()
+        counts.check()
         return counts
 
     def with_all(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -132,7 +136,7 @@ class Counts:
         one, other = (np.concatenate([s, s.sum(axis=-2, keepdims=True)], axis=-2) for s in sides)
         return one, other
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """What one site's counts cannot contradict.
 
         Raises:

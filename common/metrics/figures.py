@@ -47,6 +47,12 @@ def figures(
         point: what was fitted on validation patients; without one no figure depends on it.
     """
     read = Reading(counts, classes, replicates, point)
+    return {**figures_of(read), "abstention": _abstention(read, replicates)}
+
+
+def figures_of(read: Reading) -> dict[str, Any]:
+    """As :func:`figures`, of counts that have been read; without the curve of abstention."""
+    counts, classes = read.counts, read.classes
     scored, auroc_errors, auprc_errors = read.support.scored, *bin_errors(counts)
     return {
         "auroc_macro": read.macro("auroc_macro", scored),
@@ -65,6 +71,7 @@ def figures(
         "balanced_accuracy": read.balanced("balanced_accuracy"),
         "accuracy": read.overall("accuracy"),
         "sensitivity": read.by_class("sensitivity"),
+        "false_negative_rate": read.by_class("false_negative_rate"),
         "specificity": read.by_class("specificity"),
         "f1_macro": read.macro("f1_macro", scored),
         "f1": read.by_class("f1"),
@@ -73,9 +80,8 @@ def figures(
         "brier": read.overall("brier"),
         "ece": read.overall("ece"),
         "reliability": reliability_bins(counts.reliability[0]),
-        "abstention": _abstention(read),
         "confusion": counts.confusion.tolist(),
-        **({} if point is None else _at_point(read, point)),
+        **({} if read.point is None else _at_point(read, read.point)),
     }
 
 
@@ -89,7 +95,7 @@ class Reading:
         replicates: Counts | None,
         point: OperatingPoint | None,
     ) -> None:
-        self.counts, self.classes, self.replicates = counts, classes, replicates
+        self.counts, self.classes, self.point = counts, classes, point
         self.support = Support.of(counts)
         self.values = values_of(counts, self.support, point)
         self.spread: Values = {}
@@ -104,13 +110,13 @@ class Reading:
 
     def balanced(self, name: str) -> Figure:
         """A figure of all labels, to which each class adds as much as another."""
-        fewest = self._fewest(self.support.positives > 0)
+        fewest = self.fewest(self.support.positives > 0)
         return self._figure(name, None, fewest, int(self.counts.labels))
 
     def macro(self, name: str, used: NDArray[np.bool_]) -> Figure:
         """A figure of some classes together; it names them."""
         names = [c for c, is_used in zip(self.classes, used, strict=True) if is_used]
-        return self._figure(name, None, self._fewest(used), {"classes": names})
+        return self._figure(name, None, self.fewest(used), {"classes": names})
 
     def by_class(self, name: str) -> dict[str, Figure]:
         """A figure for each class."""
@@ -121,7 +127,8 @@ class Reading:
             for k, c in enumerate(self.classes)
         }
 
-    def _fewest(self, used: NDArray[np.bool_]) -> int:
+    def fewest(self, used: NDArray[np.bool_]) -> int:
+        """Images of the kind that there are fewest of, over some classes."""
         return int(self.fewer[used].min()) if used.any() else 0
 
     def _figure(self, name: str, k: int | None, fewest: int, support: Any) -> Figure:
@@ -134,10 +141,10 @@ class Reading:
         return figure(value, *ends, support)
 
 
-def _abstention(read: Reading) -> list[dict[str, Any]]:
+def _abstention(read: Reading, replicates: Counts | None) -> list[dict[str, Any]]:
     """Accuracy against coverage: the model decides where it is certain enough, and only there."""
     decided, accuracy = selective_accuracy(read.counts)
-    spread = None if read.replicates is None else selective_accuracy(read.replicates)[1]
+    spread = None if replicates is None else selective_accuracy(replicates)[1]
     curve = []
     for wanted in COVERAGES if read.counts.labels else ():
         edge = int(np.nonzero(decided >= wanted - 1e-9)[0][-1])

@@ -2,7 +2,8 @@
 
 The draws follow from the site's split key, its name and the part, so the b-th replicates of two
 models are of the same patients: the spread of their differences is without what both have in
-common, such as that one draw has harder images than another.
+common, such as that one draw has harder images than another. Two groups of patients of one model
+(``gaps.py``) are parts of the same draws likewise.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ def difference(model: Reading, baseline: Reading, name: str, k: int | None = Non
     """Model minus baseline, with its 95% interval.
 
     Args:
-        model: read from the counts of the same images as ``baseline``, with their replicates.
+        model: read from the counts of the same images as ``baseline``, with their replicates;
+            without any the difference has no interval.
         baseline: what is taken off.
         name: of the figure.
         k: of which class; ``None`` for a figure of all.
     """
     of = () if k is None else (k,)
     value = float(model.values[name][of] - baseline.values[name][of])
-    again = model.spread[name][:, *of] - baseline.spread[name][:, *of]
-    used = np.flatnonzero(model.support.scored) if k is None else np.array([k])
-    fewest = int(model.fewer[used].min()) if len(used) else 0
-    return figure(value, *interval(value, again, "difference", fewest), int(model.counts.labels))
+    ends = (np.nan, np.nan)
+    if name in model.spread:
+        again = model.spread[name][:, *of] - baseline.spread[name][:, *of]
+        used = np.flatnonzero(model.support.scored) if k is None else np.array([k])
+        fewest = int(np.minimum(model.fewer, baseline.fewer)[used].min()) if len(used) else 0
+        ends = interval(value, again, "difference", fewest)
+    return figure(value, *ends, int(model.counts.labels))

@@ -135,6 +135,7 @@ def _decisions(counts: Counts, support: Support) -> Values:
         "balanced_accuracy": _mean(recalls, support.recalled),
         "accuracy": ratio(counts.confidence[..., 1, :].sum(axis=-1), counts.labels),
         "sensitivity": found,
+        "false_negative_rate": 1 - found,
         "specificity": left,
         "f1": f1,
         "f1_macro": _mean(f1, support.scored),

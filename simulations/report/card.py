@@ -17,13 +17,14 @@ from common.errors import SettingsError
 from common.metrics.text import figure_text
 from common.schema import read_yaml, suggest
 from simulations.report import card_parts
+from simulations.report.card_subgroups import subgroup_facts
 from simulations.report.checklists import ITEMS
 from simulations.report.run import FinishedRun
 
 ANSWERS = "card_answers.yaml"
 INTENDED_USE = "intended use"
 NOT_STATED = "not stated: a person has to say what it is for"
-PARTS = ("model", "training", "data", "performance", "privacy", "limits")
+PARTS = ("model", "training", "data", "performance", "subgroups", "privacy", "limits")
 SPECIAL = re.compile(r"[\\`*_{}\[\]|~#]")
 
 Answers = Mapping[str, Mapping[str, str]]
@@ -57,6 +58,7 @@ def model_card(run: FinishedRun, answers: Answers) -> dict[str, Any]:
         "training": card_parts.training_facts(run),
         "data": card_parts.data_facts(run),
         "performance": card_parts.performance_facts(run),
+        "subgroups": subgroup_facts(run),
         "privacy": card_parts.privacy_facts(run),
         "limits": card_parts.limits(run),
         "checklists": [

@@ -108,7 +108,7 @@ def performance_facts(run: FinishedRun) -> Facts:
             for name, metrics in run.models.items()
         },
         "macro AUROC by site": {
-            site["name"]: _bare(site["metrics"]["auroc_macro"])
+            site["name"]: bare(site["metrics"]["auroc_macro"])
             for site in run.sites
             if site["metrics"]
         },
@@ -196,7 +196,7 @@ def _public_count(run: FinishedRun, privacy: Mapping[str, Any] | None) -> int | 
 
 def _figures(metrics: Mapping[str, Any], with_support: bool) -> Facts:
     """Every figure of a model, by the names that the result has for it."""
-    facts = dict(_nested(metrics) or {})
+    facts = dict(nested({k: v for k, v in metrics.items() if k != "subgroups"}) or {})
     if "operating_point" in metrics:
         facts["operating point"] = metrics["operating_point"]
     if with_support or "noise_std" in metrics:
@@ -204,13 +204,13 @@ def _figures(metrics: Mapping[str, Any], with_support: bool) -> Facts:
     return facts
 
 
-def _nested(found: object) -> Facts | None:
+def nested(found: object) -> Facts | None:
     """The figures in a part of a result, without what else is in it; ``None`` without any."""
     if is_figure(found):
-        return _bare(found)
+        return bare(found)
     if not isinstance(found, Mapping):
         return None
-    parts = {name: _nested(part) for name, part in found.items()}
+    parts = {name: nested(part) for name, part in found.items()}
     return {name: part for name, part in parts.items() if part} or None
 
 
@@ -219,7 +219,7 @@ def is_figure(found: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(found, Mapping) and set(ENDS) <= set(found)
 
 
-def _bare(figure: Mapping[str, Any]) -> Facts:
+def bare(figure: Mapping[str, Any]) -> Facts:
     """A figure without its support."""
     return {name: figure[name] for name in ENDS}
 

@@ -21,12 +21,14 @@ from simulations.report.remake import remake_section, settings_section
 from simulations.report.roc import roc_section
 from simulations.report.run import FinishedRun
 from simulations.report.sites import absences_section, sites_section
+from simulations.report.subgroups import subgroups_section
 
 SECTIONS: tuple[Callable[[FinishedRun], Section | None], ...] = (
     sites_section,
     performance_section,
     roc_section,
     calibration_section,
+    subgroups_section,
     comparison_section,
     learning_section,
     privacy_section,

@@ -171,9 +171,9 @@ def test_every_figure_is_named() -> None:
         "right and wrong decisions by certainty",
         "reliability by probability",
         "log loss",
-        "log loss by temperature",
         "Brier score",
         "number of labels",
+        "log loss by temperature",
         "200 bootstrap replicates of the counts, reliability, log loss and Brier score",
     ]
     assert set(single.counts.to_arrays()) == {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.data.metadata import encode, encoded_width
+from common.data.metadata import encode, encoded_width, group_of
+from common.evaluation import EvaluationSettings, Grouping, check_evaluation
 from common.model_settings import MetadataEncoding
 
 AGE = MetadataEncoding(mean=60, scale=20)
@@ -51,3 +52,49 @@ def test_one_image_does_not_change_how_another_is_encoded() -> None:
 
 def test_no_metadata_are_no_columns() -> None:
     assert encode({"age": ["80"]}, {}, 1).shape == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("0", "0 to under 40"),
+        ("39.9", "0 to under 40"),
+        ("40", "40 to under 60"),
+        ("059Y", "40 to under 60"),
+        ("60", "60 and over"),
+        ("1e300", "60 and over"),
+        ("-1", "unknown"),
+        ("", "unknown"),
+        ("nan", "unknown"),
+        ("1e999", "unknown"),
+        ("forty", "unknown"),
+    ],
+)
+def test_a_band_holds_its_edge_and_what_is_in_none_is_unknown(text: str, group: str) -> None:
+    bands = Grouping(bands=(0, 40, 60))
+    assert bands.names[group_of([text], bands)[0]] == group
+
+
+def test_a_category_is_a_group_whatever_its_case() -> None:
+    sexes = Grouping(values=("F", "M"))
+    assert sexes.names == ("F", "M", "unknown")
+    assert group_of(["F", " m ", "", "other"], sexes).tolist() == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("grouping", "problem"),
+    [
+        (Grouping(), "either values"),
+        (Grouping(values=("F",), bands=(0.0,)), "either values"),
+        (Grouping(values=("F", "f ")), "differ in more than case"),
+        (Grouping(values=("F", "Unknown")), "a group already"),
+        (Grouping(values=("F", " ")), "none of them blank"),
+        (Grouping(bands=(0, 60, 40)), "rising bands"),
+        (Grouping(bands=(0, 0)), "rising bands"),
+        (Grouping(bands=(0, float("inf"))), "rising bands"),
+    ],
+)
+def test_groups_that_cannot_be_told_apart_are_refused(grouping: Grouping, problem: str) -> None:
+    (line,) = check_evaluation(EvaluationSettings(subgroups={"sex": grouping}))
+    assert line.startswith("evaluation.subgroups.sex: ")
+    assert problem in line

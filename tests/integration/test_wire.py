@@ -41,6 +41,7 @@ ALLOWED = {
         "config": {"site", "run-id", "server-round"},
         "privacy": STATEMENT,
         "ledger": {"chain"},
+        "subgroups": {"sex", "age"},
     },
 }
 """Every record that may be in an answer, and every field of it (arrays: the model's own names)."""

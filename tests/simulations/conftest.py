@@ -40,5 +40,6 @@ def finished_run(hospitals: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("finished") / "run"
     words = [f"data.root={hospitals}", f"output_dir={folder}", "engine.workers=1"]
     words += ["privacy.public_patients=42", "privacy.epsilon_max=9"]
+    words += ["privacy.subgroups=[sex,age]"]
     assert fedrounds.main(["simulate", *FAST, *words]) == 0
     return folder

@@ -38,6 +38,12 @@ def failing(capsys: pytest.CaptureFixture[str], run: Callable[[], tuple[int, Pat
         (["privacy.public_patients=3"], "batch_size=16"),
         (["privacy.noise_multiplier=0.3"], "costs ε="),
         (["seed=-1", "model.width=0"], "model.width"),
+        (["privacy.subgroups=[sexes]"], "did you mean 'sex'"),
+        (["evaluation.subgroups={sex: {bands: [2, 1]}}"], "expected rising bands"),
+        (
+            ["privacy.subgroups=[sex]", "privacy.release_metrics=none"],
+            "privacy.subgroups with release_metrics: none",
+        ),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(

@@ -172,3 +172,30 @@ def test_every_item_of_both_checklists_is_there_once() -> None:
     assert sorted({int("".join(c for c in n if c.isdigit())) for n in numbers}) == list(
         range(1, 28)
     )
+
+
+def test_groups_come_without_their_support_under_privacy(
+    changed: Callable[..., FinishedRun],
+) -> None:
+    private = changed()
+    card = model_card(private, {})
+    found = private.result["metrics"]["subgroups"]["age"]
+    told = card["subgroups"]["age"]
+    assert told["sites"] == found["sites"]
+    assert set(told["groups"]) == set(found["groups"])
+    for name, one in told["groups"].items():
+        assert one["auroc_macro"]["value"] == found["groups"][name]["auroc_macro"]["value"]
+        assert "support" not in str(one)
+    assert "subgroups" not in card["performance"]["models"]["shared model"]
+
+    def plain(facts: dict[str, Any]) -> None:
+        for site in facts["sites"]:
+            site["privacy"] = None
+
+    open_card = model_card(changed(plain), {})["subgroups"]["age"]["groups"]
+    support = {
+        n: {c: f["support"] for c, f in g["auroc"].items()} for n, g in found["groups"].items()
+    }
+    assert {name: one["support"] for name, one in open_card.items()} == support
+    none = changed(lambda facts: facts["metrics"].pop("subgroups"))
+    assert "not evaluated" in model_card(none, {})["subgroups"]["statement"]

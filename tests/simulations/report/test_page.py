@@ -74,7 +74,8 @@ def test_every_plot_has_a_title_a_description_and_a_table(finished_run: Path) ->
     plots = [attrs for tag, attrs in page.tags if tag == "svg"]
     drawn = {"roc": "roc-0", "reliability": "reliability-0", "abstention": "abstention-0"}
     metrics = FinishedRun.read(finished_run).result["metrics"]
-    keys = [key for name, key in drawn.items() if name in metrics] + ["learning", "spending"]
+    keys = [key for name, key in drawn.items() if name in metrics]
+    keys += ["subgroups-0-0", "subgroups-0-1", "learning", "spending"]
     assert [attrs["aria-labelledby"] for attrs in plots] == [
         f"{key}-title {key}-description" for key in keys
     ]
