@@ -186,7 +186,7 @@ def test_groups_come_without_their_support_under_privacy(
     for name, one in told["groups"].items():
         assert one["auroc_macro"]["value"] == found["groups"][name]["auroc_macro"]["value"]
         assert "support" not in str(one)
-    assert "subgroups" not in card["performance"]["models"]["shared model"]
+    assert "subgroups" not in card["performance"]["models"]["pooled over the sites"]
 
     def plain(facts: dict[str, Any]) -> None:
         for site in facts["sites"]:
