@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from common.checkpoint import read_json
 from common.config import KeepRule, LossSettings
 from common.data.labels import is_multi_label
 from common.data.transforms import MEAN, STD
+from common.model_settings import InitialModel
 from simulations.designs.text import findings
 from simulations.report.run import FinishedRun
 from simulations.report.sites import part_of
@@ -66,12 +68,19 @@ def training_facts(run: FinishedRun) -> Facts:
         "optimisation": f"{strategy.optimizer}, learning rate {strategy.learning_rate:g} "
         f"({strategy.schedule}), batches of {strategy.batch_size}",
         "augmentation": settings.data.augmentation,
-        "initialisation": "random, from the seed",
+        "initialisation": _initialisation(settings.model),
         "selection": SELECTION[run.result["kept"]["rule"]].format(**run.result["kept"]),
         "ensemble": "none",
         "loss": settings.loss.name.replace("_", " "),
         "class imbalance": _imbalance(settings.loss),
     }
+
+
+def _initialisation(model: InitialModel) -> str:
+    if model.pretrained is None:
+        return "random, from the seed"
+    text = f"the weights of '{Path(model.pretrained).name}', and random ones where it has none"
+    return text if model.trainable == "all" else f"{text}; the backbone was not trained"
 
 
 def data_facts(run: FinishedRun) -> Facts:

@@ -43,7 +43,7 @@ def consortium(tmp_path: Path) -> Consortium:
 def test_a_job_survives_its_file(experiment: Experiment, tmp_path: Path) -> None:
     job = Job(
         experiment, "run", 2, tmp_path, quorum=2, resume=True, witness=tmp_path / "w.json",
-        deadline_seconds=3.5, registered={2**63 + 5: "a", 7: "b"},
+        deadline_seconds=3.5, pretrained="/w.pth", registered={2**63 + 5: "a", 7: "b"},
     )  # fmt: skip
     write_job(tmp_path / "job.json", job, "this start")
     read = read_job(tmp_path / "job.json", job.progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import fedrounds
 from common.errors import SettingsError
 from simulations.report.card import ANSWERS, markdown, model_card, write_card
+from simulations.report.card_parts import training_facts
 from simulations.report.checklists import CLAIM, ITEMS, TRIPOD_AI
 from simulations.report.remake import remake_section
 from simulations.report.run import FinishedRun
@@ -70,6 +72,15 @@ def test_under_privacy_no_exact_count_stands_in_it(changed: Callable[..., Finish
     assert model_card(before, {}) == model_card(after, {})
     sites = model_card(after, {})["data"]["sites"]
     assert [site["patients, as declared"] for site in sites] == [42, 42]
+
+
+def test_the_card_names_what_the_weights_began_as(changed: Callable[..., FinishedRun]) -> None:
+    run = changed()
+    assert training_facts(run)["initialisation"] == "random, from the seed"
+    model = dataclasses.replace(run.settings.model, pretrained="/home/me/own.pth", trainable="head")
+    begun = dataclasses.replace(run, settings=dataclasses.replace(run.settings, model=model))
+    said = training_facts(begun)["initialisation"]
+    assert said.startswith("the weights of 'own.pth', and random ones where it has none; the back")
 
 
 def test_a_count_that_was_derived_from_the_data_is_not_public(
