@@ -22,7 +22,7 @@ from client.training import device
 from client.withholding import few_patients, withhold
 from common.config import Experiment
 from common.data.transforms import normalise
-from common.metrics import Counts, Scored, count, count_replicates, figures
+from common.metrics import Counts, OperatingPoint, Scored, count, count_replicates, figures
 from common.metrics.bootstrap import Replicates, draw_patients
 
 BATCH = 256
@@ -44,10 +44,12 @@ class ExactRelease:
     withheld: tuple[str, ...]
     groups: Mapping[str, tuple[GroupRelease, ...]] = field(default_factory=dict)
 
-    def figures(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """What follows from it, with intervals."""
+    def figures(
+        self, classes: tuple[str, ...], point: OperatingPoint | None = None
+    ) -> dict[str, Any]:
+        """What follows from it, with intervals; also at an operating point, where there is one."""
         again = None if self.replicates is None else self.replicates.expand(self.counts)
-        return figures(self.counts, classes, again)
+        return figures(self.counts, classes, again, point)
 
     def packed_groups(self) -> dict[str, tuple[Replicates, ...]]:
         """The groups as they cross the wire: no image is in one that the counts are not of."""

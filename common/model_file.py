@@ -20,6 +20,7 @@ from common.config import Experiment, PrivacyTarget, StrategySettings, TaskSetti
 from common.data.transforms import MEAN, STD
 from common.errors import CheckpointError, ModelError, SettingsError
 from common.evaluation import EvaluationSettings, Grouping
+from common.metrics.thresholds import OperatingPoint
 from common.model_settings import ModelSettings
 from common.models import build_model
 from common.models.classifier import Classifier
@@ -27,7 +28,7 @@ from common.parameters import load_arrays
 from common.schema import build, narrow, to_plain
 
 SCHEMA = 1
-BOUND = ("model", *(item.name for item in fields(TaskSettings)), "normalisation")
+BOUND = ("model", *(item.name for item in fields(TaskSettings)), "normalisation", "operating_point")
 """What the tensors' own file says too."""
 MEANING = ("model", "classes")
 """What it must say. Another setting may be younger than the file: then its default was meant."""
@@ -55,6 +56,8 @@ class ModelFile(TaskSettings):
     subgroups: Mapping[str, Grouping] = field(default_factory=dict)
     """By what its training run was evaluated: columns of metadata, each with its groups."""
     normalisation: Normalisation = field(default_factory=Normalisation)
+    operating_point: OperatingPoint | None = None
+    """Thresholds, as edges of the grid of scores, and a temperature; ``None``: none was fitted."""
 
     def as_experiment(self) -> Experiment:
         """What scoring needs of the shared experiment; nothing can be trained by it."""
@@ -78,6 +81,7 @@ def write_model_file(
     experiment: Experiment,
     run_id: str,
     arrays: Mapping[str, NDArray[np.float32]],
+    point: OperatingPoint | None = None,
 ) -> None:
     """Write ``<stem>.json`` and ``<stem>.safetensors``.
 
@@ -87,6 +91,7 @@ def write_model_file(
         experiment: what trained it.
         run_id: of the run.
         arrays: the model's float32 arrays by name.
+        point: what was fitted for it on validation patients.
     """
     facts = ModelFile(
         **{item.name: getattr(experiment.data, item.name) for item in fields(TaskSettings)},
@@ -94,6 +99,7 @@ def write_model_file(
         experiment=experiment.name,
         model=experiment.model,
         subgroups=experiment.evaluation.subgroups,
+        operating_point=point,
     )
     write_tensors(folder, stem, arrays, to_plain(facts), bound=BOUND)
 
@@ -121,6 +127,8 @@ def read_model_file(place: Path) -> tuple[ModelFile, Classifier]:
             problems.append(f"schema: expected {SCHEMA}, got {file.schema}")
         if file.normalisation != Normalisation():
             problems.append(f"normalisation: expected {Normalisation()}, got {file.normalisation}")
+        if file.operating_point is not None:
+            problems += file.operating_point.problems(len(file.as_experiment().classes))
         if problems:
             raise SettingsError(problems)
         model = build_model(file.as_experiment())

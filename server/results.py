@@ -82,10 +82,15 @@ def build_result(
 
 
 def write_model(job: Job, outcome: Outcome) -> None:
-    """Write ``model.safetensors`` and ``model.json``, and a pair for each model of one site's."""
+    """Write ``model.safetensors`` and ``model.json``, and a pair for each model of one site's.
+
+    What was fitted goes with the model that it was fitted for; the sites' own models share theirs.
+    """
     for name, arrays in outcome.models.items():
         stem = "model" if name == SHARED else f"model-{name}"
-        write_model_file(job.output_dir, stem, job.experiment, job.run_id, arrays)
+        points = outcome.operating_points
+        point = points.get(name) if name == SHARED else points.get(name, points.get(PERSONAL))
+        write_model_file(job.output_dir, stem, job.experiment, job.run_id, arrays, point)
 
 
 def write_outcome(job: Job, outcome: Outcome) -> None:
@@ -170,7 +175,7 @@ def _subgroups(job: Job, outcome: Outcome, name: str) -> dict[str, Any]:
 def _operating_point(job: Job, point: OperatingPoint | None) -> dict[str, Any]:
     """Thresholds and temperature, or why there are none."""
     if point is not None:
-        return {"fitted_on": "validation patients", **point.to_json(job.experiment.classes)}
+        return point.to_json(job.experiment.classes)
     why = "no site released exact counts of its validation patients"
     if job.experiment.privacy.enabled:
         why = "under privacy nothing is fitted on validation patients: no ε would cover it"

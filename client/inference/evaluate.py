@@ -2,7 +2,7 @@
 
 1. the folder's labels must be the model's: another list is refused
 2. images are read and scored as in a round's evaluation, and counted with nothing withheld
-3. figures follow from the counts
+3. figures follow from the counts, also at the thresholds and the temperature of the model
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from client.site_images import SiteImages
 from common.config import Experiment, TaskSettings
 from common.data.split import Part
 from common.errors import DataError, SettingsError
+from common.metrics import OperatingPoint
 from common.metrics.gaps import column_figures
 
 SCHEMA = 1
@@ -46,13 +47,18 @@ def evaluate_folder(
         SettingsError: on wrong words, or a folder whose layout cannot be told.
         DataError: where labels or images cannot be used, or the labels are another list.
     """
-    experiment = trained.file.as_experiment()
+    experiment, point = trained.file.as_experiment(), trained.file.operating_point
     with _opened(folder, words, trained) as site:
         images = SiteImages.load(site, experiment)  # 1
         cohort = Cohort.of(images, part)  # 2
         draw = site.draw(part or "all")
         released = evaluate(
-            trained.model, cohort, experiment, draw=draw, columns=sorted(cohort.groups)
+            trained.model,
+            cohort,
+            experiment,
+            temperature=1.0 if point is None else point.temperature,
+            draw=draw,
+            columns=sorted(cohort.groups),
         )
     if released is None:
         raise DataError(f"{folder}: no patient is in its part '{part}'")
@@ -73,13 +79,16 @@ def evaluate_folder(
             for one in (*images.unreadable.values(), *images.headless)
         ],
         "metrics": {  # 3
-            **released.figures(experiment.classes),
-            "subgroups": _subgroups(released, experiment, site.name),
+            **released.figures(experiment.classes, point),
+            **({} if point is None else {"operating_point": point.to_json(experiment.classes)}),
+            "subgroups": _subgroups(released, experiment, point, site.name),
         },
     }
 
 
-def _subgroups(released: ExactRelease, experiment: Experiment, site: str) -> dict[str, Any]:
+def _subgroups(
+    released: ExactRelease, experiment: Experiment, point: OperatingPoint | None, site: str
+) -> dict[str, Any]:
     """By each column that the model's run was evaluated by, as in the run's result."""
     return {
         column: {
@@ -87,6 +96,7 @@ def _subgroups(released: ExactRelease, experiment: Experiment, site: str) -> dic
             **column_figures(
                 ((group.name, group.draws) for group in released.groups.get(column, ())),
                 experiment.classes,
+                point,
             ),
         }
         for column in experiment.evaluation.subgroups

@@ -16,6 +16,7 @@ from common.data.decoding.process import Refusal
 from common.data.dicom import Rendering
 from common.data.images import read_many
 from common.data.transforms import normalise
+from common.metrics.answers import Answers, answers_of
 from common.model_file import ModelFile, read_model_file
 from common.models.classifier import Classifier
 
@@ -54,18 +55,26 @@ class TrainedModel:
     def classes(self) -> tuple[str, ...]:
         return self.file.as_experiment().classes
 
-    def probabilities(self, images: Image) -> NDArray[np.float64]:
+    def logits(self, images: Image) -> NDArray[np.float64]:
         """Score images.
 
         Args:
             images: uint8 (B, C, H, W) of the model's channels and size.
 
         Returns:
-            float64 (B, K): a softmax over the classes, or multi-label a sigmoid each.
+            float64 (B, K).
         """
         with torch.inference_mode():
-            logits = self.model(normalise(torch.tensor(images))).double()
-        return probabilities_of(logits, self.file).numpy()
+            return np.asarray(self.model(normalise(torch.tensor(images))).double())
+
+    def probabilities(self, images: Image) -> NDArray[np.float64]:
+        """The same as float64 (B, K): a softmax over the classes, or multi-label a sigmoid each."""
+        return probabilities_of(torch.from_numpy(self.logits(images)), self.file).numpy()
+
+    def answers(self, logits: NDArray[np.float64]) -> Answers | None:
+        """What the model's operating point makes of logits (K,); ``None`` where it has none."""
+        point, multi_label = self.file.operating_point, bool(self.file.multi_label)
+        return None if point is None else answers_of(point, logits, self.classes, multi_label)
 
     def predicted(self, probabilities: NDArray[np.float64]) -> list[str]:
         """The class of the greatest probability; multi-label, all that are as likely as not.

@@ -28,6 +28,10 @@ BY_CLASS = {
     "specificity": "specificity",
     "f1": "F1",
 }
+POINTS = {
+    "at_specificity": "At the wanted specificity",
+    "at_sensitivity": "At the wanted sensitivity",
+}
 
 
 def figure_text(figure: Mapping[str, Any] | None) -> str:
@@ -61,10 +65,46 @@ def class_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def class_table(metrics: Mapping[str, Any]) -> Table:
     """The classes for a terminal; those without a figure are named below."""
     head, rows = class_rows(metrics)
-    table = Table(*head, caption=escape(left_out_text(metrics) or ""), caption_justify="left")
+    return _table(head, rows, caption=left_out_text(metrics))
+
+
+def point_tables(metrics: Mapping[str, Any]) -> list[Table]:
+    """The same at the fitted thresholds; none where nothing was fitted."""
+    if not metrics.get("operating_point", {}).get("fitted_on"):
+        return []
+    return [_table(head, rows, title=title) for title, head, rows in point_rows(metrics)]
+
+
+def _table(
+    head: list[str], rows: list[list[str]], title: str | None = None, caption: str | None = None
+) -> Table:
+    table = Table(
+        *map(escape, head), title=title, caption=escape(caption or ""), caption_justify="left"
+    )
     for cells in rows:
         table.add_row(*map(escape, cells))
     return table
+
+
+def point_rows(metrics: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Of each kind of threshold a title, headings, and a row a class; it must have been fitted."""
+    point = metrics["operating_point"]
+    return [
+        (
+            f"{title}, by a threshold chosen on {point['fitted_on']}",
+            ["class", "threshold", "sensitivity", "specificity"],
+            [
+                [
+                    name,
+                    "none" if thresholds[key] is None else f"{thresholds[key]:.3f}",
+                    figure_text(metrics[key]["sensitivity"][name]),
+                    figure_text(metrics[key]["specificity"][name]),
+                ]
+                for name, thresholds in point["thresholds"].items()
+            ],
+        )
+        for key, title in POINTS.items()
+    ]
 
 
 def bin_error_text(metrics: Mapping[str, Any]) -> str:

@@ -37,6 +37,18 @@ class OperatingPoint:
     at_sensitivity: Edges
     conformal: int | None
 
+    def problems(self, num_classes: int) -> list[str]:
+        """What is wrong with one that was read from a file."""
+        edges = (*self.at_specificity, *self.at_sensitivity, self.conformal)
+        found = []
+        if not self.temperature > 0:
+            found.append(f"temperature: expected above 0, got {self.temperature:g}")
+        if not len(self.at_specificity) == len(self.at_sensitivity) == num_classes:
+            found.append(f"expected {num_classes} thresholds of each kind, one a class")
+        if any(edge is not None and not 0 <= edge <= BINS for edge in edges):
+            found.append(f"expected edges from 0 to {BINS}")
+        return [f"operating_point: {text}" for text in found]
+
     @staticmethod
     def fit(counts: Counts, settings: EvaluationSettings) -> OperatingPoint:
         """Fit to counts on validation patients, of at least one image."""
@@ -48,8 +60,9 @@ class OperatingPoint:
         )
 
     def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """As the result holds it, with edges as probabilities."""
+        """As results hold it, with edges as probabilities."""
         return {
+            "fitted_on": "validation patients",
             "temperature": self.temperature,
             "thresholds": {
                 name: {"at_specificity": _score(low), "at_sensitivity": _score(high)}

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.metrics.text import bin_error_text, class_rows, figure_text, left_out_text, overall_rows
+from common.metrics.text import bin_error_text, class_rows, left_out_text, overall_rows, point_rows
 from simulations.report.blocks import Block, Section, Table, Text
 from simulations.report.run import FinishedRun
 from simulations.report.text import pool_text
-
-POINTS = {
-    "at_specificity": "At the wanted specificity",
-    "at_sensitivity": "At the wanted sensitivity",
-}
 
 
 def performance_section(run: FinishedRun) -> Section:
@@ -70,20 +65,8 @@ def _points(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:
     if not chosen["fitted_on"]:
         return [Text(f"No threshold was chosen: {chosen['why']}.")]
     return [
-        Table(
-            f"{title}, by a threshold chosen on {chosen['fitted_on']}, {of_whom}",
-            ("class", "threshold", "sensitivity", "specificity"),
-            tuple(
-                (
-                    name,
-                    "none" if thresholds[key] is None else f"{thresholds[key]:.3f}",
-                    figure_text(metrics[key]["sensitivity"][name]),
-                    figure_text(metrics[key]["specificity"][name]),
-                )
-                for name, thresholds in chosen["thresholds"].items()
-            ),
-        )
-        for key, title in POINTS.items()
+        Table(f"{title}, {of_whom}", tuple(head), tuple(map(tuple, rows)))
+        for title, head, rows in point_rows(metrics)
     ]
 
 

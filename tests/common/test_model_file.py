@@ -15,6 +15,7 @@ import torch
 from common.checkpoint import write_tensors
 from common.config import Experiment
 from common.errors import CheckpointError
+from common.metrics import OperatingPoint
 from common.model_file import BOUND, read_model_file, write_model_file
 from common.model_settings import ModelSettings
 from common.models import build_model
@@ -48,6 +49,25 @@ def test_a_model_reads_back_as_it_was_written(
     images = torch.rand(3, 1, 16, 16)
     expected = build_model(experiment, seed=3).eval()
     assert torch.equal(model(images), expected(images))
+
+
+def test_what_was_fitted_goes_with_the_model(
+    experiment: Experiment, arrays: Arrays, tmp_path: Path
+) -> None:
+    point = OperatingPoint(0.8, (7, None), (5, 4096), 3)
+    write_model_file(tmp_path, "model", experiment, "r1", arrays, point)
+    assert read_model_file(tmp_path)[0].operating_point == point
+    changed(tmp_path, lambda f: f["operating_point"].update(temperature=2.0))
+    with pytest.raises(CheckpointError, match="operating_point = .*2.0.*written for .*0.8"):
+        read_model_file(tmp_path)
+    for wrong, problem in (
+        (replace(point, temperature=0.0), "temperature: expected above 0"),
+        (replace(point, at_sensitivity=(1,)), "expected 2 thresholds of each kind"),
+        (replace(point, conformal=4097), "expected edges from 0 to 4096"),
+    ):
+        write_model_file(tmp_path, "model", experiment, "r1", arrays, wrong)
+        with pytest.raises(CheckpointError, match=problem):
+            read_model_file(tmp_path)
 
 
 @pytest.mark.parametrize(

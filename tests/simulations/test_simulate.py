@@ -13,6 +13,7 @@ import fedrounds
 from common.checkpoint import read_tensors
 from common.compose import load_settings
 from common.metrics.text import figure_text
+from common.model_file import read_model_file
 from common.start import new_run
 from tests.simulations.conftest import result_of
 
@@ -52,7 +53,7 @@ def test_a_private_run_writes_everything_and_prints_its_promise_first(
             "disclosure.jsonl",
         }  # fmt: skip
     assert len((output / "rounds.jsonl").read_text().splitlines()) == 2
-    read_tensors(output, "model")
+    assert read_model_file(output)[0].operating_point is None
     page = (output / "report.html").read_text()
     assert "<svg" in page
     assert "http://" not in page.replace("http://www.w3.org", "").replace(
@@ -119,11 +120,16 @@ def test_ray_gives_the_same_bits_even_beside_a_foreign_common(
 def test_local_models_are_each_scored_on_every_site(
     simulate: Callable[..., tuple[int, Path]],
 ) -> None:
-    result = result_of(simulate("privacy=none", "strategy=local")[1])
+    _, output = simulate("privacy=none", "strategy=local")
+    result = result_of(output)
     assert result["metrics"] is None
     assert set(result["local_metrics"]) == {"northfield", "southgate"}
     sizes = [m["log_loss"]["support"] for m in result["local_metrics"].values()]
     assert sizes[0] == sizes[1]
+    for name, metrics in result["local_metrics"].items():  # each with what was fitted for it
+        point = read_model_file(output / f"model-{name}.json")[0].operating_point
+        assert point is not None
+        assert point.temperature == metrics["operating_point"]["temperature"]
 
 
 def test_json_goes_to_standard_output_alone(

@@ -36,7 +36,12 @@ def test_a_sites_test_part_has_the_runs_own_figures(
         found = evaluated(capsys, run, run / "sites" / site["name"], "--part", "test")
         assert found["units"] == site["patients"]["test"]
         assert found["metrics"]["auroc_macro"] == site["metrics"]["auroc_macro"]
-        assert found["metrics"]["confusion"] == site["metrics"]["confusion"]
+        for name in ("confusion", "at_specificity", "at_sensitivity", "calibrated", "conformal"):
+            assert found["metrics"][name] == site["metrics"][name]
+    point = result["metrics"]["operating_point"]
+    assert found["metrics"]["operating_point"] == point
+    assert fedrounds.main(["evaluate", str(run), str(run / "sites" / "southgate")]) == 0
+    assert "At the wanted specificity, by a threshold chosen on" in capsys.readouterr().out
     # The same images without their site.yaml, and all of them.
     folder = hospitals / "northfield"
     parts = [

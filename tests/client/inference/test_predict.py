@@ -15,9 +15,13 @@ from PIL import Image
 
 import fedrounds
 from client.inference.trained import TrainedModel
+from common.config import Experiment
 from common.data.images import read_image
 from common.data.transforms import normalise
+from common.metrics import OperatingPoint
+from common.model_file import write_model_file
 from common.model_settings import MetadataEncoding, ModelSettings
+from common.parameters import arrays_of
 
 Make = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
@@ -57,6 +61,37 @@ def test_json_holds_the_models_own_probabilities(
         likely = [c for c, p in one["probabilities"].items() if p >= 0.5]
         assert one["predicted"] == likely
     assert len({str(one["probabilities"]) for one in said["images"]}) > 1
+
+
+def test_a_model_with_an_operating_point_answers_by_it_too(
+    make_model: Make, images: list[Path], phantom: Experiment, capsys: Capture
+) -> None:
+    """One threshold is below every score and the others above; so is the set's."""
+    folder = make_model()
+    point = OperatingPoint(2.0, (0, 4096), (4096, 0), 0)
+    arrays = arrays_of(TrainedModel.open(folder).model)
+    write_model_file(folder, "model", phantom, "a-run", arrays, point)
+    (images[2]).write_bytes(b"no image")
+    assert fedrounds.main(words(folder, *images, "--json")) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said["operating_point"]["temperature"] == 2.0
+    first, _, unread = said["images"]
+    assert set(unread) == {"file", "refused"}
+    assert first["at_specificity"] == ["nodule"]
+    assert first["at_sensitivity"] == ["infiltrate"]
+    assert first["conformal_set"] == ["nodule", "infiltrate", "not nodule", "not infiltrate"]
+    for name, p in first["probabilities"].items():
+        odds = np.log(p / (1 - p)) / 2
+        assert first["calibrated"][name] == pytest.approx(1 / (1 + np.exp(-odds)))
+
+    assert fedrounds.main(words(folder, *images, "--csv")) == 1
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["at_specificity"] for row in rows] == ["nodule", "nodule", ""]
+    assert float(rows[0]["calibrated nodule"]) == pytest.approx(first["calibrated"]["nodule"], 1e-5)
+    assert rows[2]["refused"]
+    assert None not in rows[2]
+    assert fedrounds.main(words(folder, *images)) == 1
+    assert "conformal set" in capsys.readouterr().out
 
 
 def test_a_model_that_takes_metadata_says_what_images_alone_lack(
