@@ -13,7 +13,7 @@ from client.inference.words import sort_words
 from common.data.split import PARTS
 from common.errors import SettingsError
 from common.metrics.group_text import group_tables
-from common.metrics.text import bin_error_text, class_table, overall_rows, point_tables
+from common.metrics.text import bin_error_text, class_table, overall_rows, point_parts
 from common.schema import suggest
 
 USAGE = "evaluate MODEL DATA [--part PART] [--json] [KEY=VALUE …]"
@@ -81,8 +81,8 @@ def _print(console: Console, found: Mapping[str, Any]) -> None:
         table.add_row(*cells)
     console.print(table)
     console.print(class_table(found["metrics"]))
-    for at_point in point_tables(found["metrics"]):
-        console.print(at_point)
+    for part in point_parts(found["metrics"]):
+        console.print(part, highlight=False)
     console.print(bin_error_text(found["metrics"]), highlight=False)
     for name, column in found["metrics"]["subgroups"].items():
         for by_group in group_tables(name, column):

@@ -65,6 +65,7 @@ def metadata_of(file: ModelFile) -> dict[str, str]:
         "levels": [0, 255],
         "in_the_graph": {"mean": file.normalisation.mean, "std": file.normalisation.std},
     }
+    point = file.operating_point
     values = {
         "program": "fedrounds",
         "run_id": file.run_id,
@@ -73,6 +74,7 @@ def metadata_of(file: ModelFile) -> dict[str, str]:
         "classes": file.classes,
         "multi_label": bool(file.multi_label),
         "negative_label": file.negative_label,
+        "operating_point": point and point.to_json(file.as_experiment().classes),
         "preprocessing": preprocessing,
     }
     return {key: json.dumps(value) for key, value in values.items()}

@@ -68,11 +68,13 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
     return _table(head, rows, caption=left_out_text(metrics))
 
 
-def point_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """The same at the fitted thresholds; none where nothing was fitted."""
+def point_parts(metrics: Mapping[str, Any]) -> list[Table | str]:
+    """What the operating point gives, for a terminal; nothing where there is none."""
     if not metrics.get("operating_point", {}).get("fitted_on"):
         return []
-    return [_table(head, rows, title=title) for title, head, rows in point_rows(metrics)]
+    tables = [_table(head, rows, title=title) for title, head, rows in point_rows(metrics)]
+    conformal = [conformal_text(metrics["conformal"])] if "conformal" in metrics else []
+    return [*tables, calibrated_text(metrics["calibrated"]), *conformal]
 
 
 def _table(
@@ -105,6 +107,23 @@ def point_rows(metrics: Mapping[str, Any]) -> list[tuple[str, list[str], list[li
         )
         for key, title in POINTS.items()
     ]
+
+
+def calibrated_text(fitted: Mapping[str, Any]) -> str:
+    """The losses at the fitted temperature."""
+    ece, brier, loss = (figure_text(fitted[name]) for name in ("ece", "brier", "log_loss"))
+    return (
+        f"Divided by the temperature {fitted['temperature']:.3f}, fitted on validation patients, "
+        f"the scores have ECE {ece}, Brier score {brier} and log loss {loss}"
+    )
+
+
+def conformal_text(sets: Mapping[str, Any]) -> str:
+    """How often a set of answers held the truth, and how many it had."""
+    return (
+        f"Conformal sets, with a threshold fitted on validation patients, hold the true answer in "
+        f"{figure_text(sets['coverage'])}, with {figure_text(sets['set_size'])} answers each"
+    )
 
 
 def bin_error_text(metrics: Mapping[str, Any]) -> str:

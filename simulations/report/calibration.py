@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.metrics.text import figure_text
+from common.metrics.text import calibrated_text, figure_text
 from simulations.report.blocks import Block, Cell, Plot, Section, Table, Text
 from simulations.report.run import FinishedRun
 from simulations.report.svg import INK, SERIES, drawing, legend_below, svg_inline
@@ -32,14 +32,7 @@ def _model(number: str, name: str, metrics: Mapping[str, Any]) -> list[Block]:
     if metrics["abstention"]:
         blocks.append(_abstention(number, name, metrics["abstention"]))
     if "calibrated" in metrics:
-        fitted = metrics["calibrated"]
-        blocks.append(
-            Text(
-                f"Divided by the temperature {fitted['temperature']:.3f}, fitted on validation "
-                f"patients, the scores have ECE {figure_text(fitted['ece'])}, Brier score "
-                f"{figure_text(fitted['brier'])} and log loss {figure_text(fitted['log_loss'])}."
-            )
-        )
+        blocks.append(Text(f"{calibrated_text(metrics['calibrated'])}."))
     return blocks
 
 

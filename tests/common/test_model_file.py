@@ -58,7 +58,7 @@ def test_what_was_fitted_goes_with_the_model(
     write_model_file(tmp_path, "model", experiment, "r1", arrays, point)
     assert read_model_file(tmp_path)[0].operating_point == point
     changed(tmp_path, lambda f: f["operating_point"].update(temperature=2.0))
-    with pytest.raises(CheckpointError, match="operating_point = .*2.0.*written for .*0.8"):
+    with pytest.raises(CheckpointError, match=r"operating_point = .*2.0.*written for .*0.8"):
         read_model_file(tmp_path)
     for wrong, problem in (
         (replace(point, temperature=0.0), "temperature: expected above 0"),

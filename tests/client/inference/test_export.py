@@ -111,6 +111,7 @@ def test_the_file_says_what_it_is_and_nothing_of_the_machine(
     }
     assert said["classes"] == ["β", "x, y"]
     assert said["multi_label"] is False
+    assert said["operating_point"] is None
     assert said["run_id"] == "a-run"
     assert said["preprocessing"]["resize"] == "pad"
     assert said["preprocessing"]["size"] == [32, 32]

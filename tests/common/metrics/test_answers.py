@@ -51,10 +51,8 @@ def test_thresholds_sets_and_temperature_are_those_of_the_figures(
         assert metrics["conformal"]["set_size"]["value"] == pytest.approx(np.mean(sizes))
     assert metrics["conformal"]["coverage"]["value"] == pytest.approx(np.mean(held))
     p = np.array([one.calibrated for one in answers])
-    known = ~np.isnan(scored.labels)
-    right = np.where(scored.labels == 1, p, 1 - p)[
-        known if scored.multi_label else scored.labels == 1
-    ]
+    told = ~np.isnan(scored.labels) if scored.multi_label else scored.labels == 1
+    right = np.where(scored.labels == 1, p, 1 - p)[told]
     loss = metrics["calibrated"]["log_loss"]["value"]
     assert loss == pytest.approx(-np.log(right).mean())
 
