@@ -66,12 +66,13 @@ class Cohort:
         return torch.from_numpy(self.images[rows]), torch.from_numpy(self.labels[rows])
 
     def inputs(self, images: Tensor, rows: NDArray[np.int64]) -> Inputs:
-        """What a model is called with, all on the device of the images.
+        """What a model is called with, channels last, all on the device of the images.
 
         Args:
             images: normalised, float32 (B, C, H, W).
             rows: int64 (B,), which they are.
         """
+        images = images.contiguous(memory_format=torch.channels_last)
         if self.metadata is None or self.metadata.shape[1] == 0:
             return (images,)
         return images, torch.from_numpy(self.metadata[rows]).to(images.device)

@@ -18,7 +18,7 @@ from torch import nn
 
 from client.cohort import Cohort
 from client.subgroups import GroupRelease, count_groups
-from client.training import device
+from client.training import place
 from client.withholding import few_patients, withhold
 from common.config import Experiment
 from common.data.transforms import normalise
@@ -166,8 +166,8 @@ def scores(
     Yields:
         For each group its logits, float64 (g, K), and its labels, float32 (g, K).
     """
-    target = device()
-    model.to(target).eval()
+    target = place(model)
+    model.eval()
     for rows in groups:
         logits = []
         for start in range(0, len(rows), BATCH):

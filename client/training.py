@@ -20,8 +20,15 @@ from common.models import Inputs
 from common.schedule import learning_rate
 
 
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def place(model: nn.Module) -> torch.device:
+    """Move ``model`` to where it computes; the device.
+
+    Its filters have their channels last, and its images too (``Cohort.inputs``): convolutions
+    take 0.5 to 1.0 times as long (docs/figures.md), and what is computed is the same.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).to(memory_format=torch.channels_last)
+    return device
 
 
 def train_plain(
@@ -42,10 +49,10 @@ def train_plain(
     """
     if not len(cohort.rows):
         raise OneClassError("no patient of this site is in the training part")
-    strategy, target = experiment.strategy, device()
+    strategy, target = experiment.strategy, place(model)
     generator = seeded_generator(experiment.seed, site, server_round)
     loss = build_loss(experiment, cohort)
-    model.to(target).train()
+    model.train()
     optimizer = build_optimizer(model, strategy, drift)
     first = (server_round - 1) * experiment.local_steps
     batches = epoch_batches(

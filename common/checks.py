@@ -14,7 +14,7 @@ from common.data.records import path_regex, pattern_columns
 from common.errors import SettingsError
 from common.evaluation import check_evaluation
 from common.model_settings import ModelSettings
-from common.schema import build, suggest
+from common.schema import build, parse_yaml, suggest
 from common.strategy_checks import check_strategy
 
 
@@ -27,7 +27,7 @@ def parse_experiment(text: str) -> Experiment:
     if "${" in text:
         raise SettingsError("the experiment holds '${': a site interpolates nothing")
     try:
-        values = yaml.safe_load(text)
+        values = parse_yaml(text)
     except yaml.YAMLError as error:
         raise SettingsError("the experiment is not a YAML text") from error
     experiment = build(Experiment, values)

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import yaml
@@ -288,6 +289,10 @@ class Experiment:
 
     def to_yaml(self) -> str:
         """The one string that is the whole experiment."""
+        return self._yaml
+
+    @cached_property
+    def _yaml(self) -> str:
         return yaml.safe_dump(to_plain(self), sort_keys=False)
 
     def digest(self) -> str:

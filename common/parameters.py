@@ -26,9 +26,9 @@ MAX_BYTES = 2 * 1024**3
 
 
 def arrays_of(model: nn.Module) -> Arrays:
-    """Copy the parameters and buffers of ``model`` out, as float32."""
+    """Copy the parameters and buffers of ``model`` out, as float32 in C order."""
     return {
-        name: value.detach().cpu().numpy().astype(np.float32, copy=True)
+        name: value.detach().cpu().numpy().astype(np.float32, order="C", copy=True)
         for name, value in model.state_dict().items()
     }
 

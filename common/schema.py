@@ -33,6 +33,19 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; there are: {', '.join(options)}" if options else ""
 
 
+def parse_yaml(text: str) -> Any:
+    """Plain values from YAML's safe loader: the one in C, a tenth of the time, where it is there.
+
+    Raises:
+        yaml.YAMLError: where the text is no YAML.
+    """
+    loader = (yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def read_yaml(path: Path, expected: str) -> Any:
     """Read a file of plain values, with YAML's safe loader.
 
@@ -44,7 +57,7 @@ def read_yaml(path: Path, expected: str) -> Any:
         SettingsError: where it is missing or no YAML in UTF-8.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: expected {expected}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

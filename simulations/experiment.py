@@ -34,6 +34,7 @@ from server.tracking import TrackedProgress, Tracker, open_tracker, require_trac
 from simulations.console import ConsoleProgress, print_result, privacy_line
 from simulations.report.page import write_report
 from simulations.sites import Cohorts, prepare_cohorts, write_site_folders
+from simulations.workers import warm_up
 
 
 def simulate(run: Run, console: Console) -> dict[str, Any]:
@@ -48,6 +49,8 @@ def simulate(run: Run, console: Console) -> dict[str, Any]:
     started = time.monotonic()
     quiet_environment()
     settings, folder = run.settings, run.output_dir
+    if settings.engine.name == "inprocess" and _sites_at_once(settings) > 1:
+        warm_up(settings.privacy.enabled)
     require_tracker(settings.tracker)
     console.print(privacy_line(settings), highlight=False)
     with _all_or_nothing(folder):
@@ -149,10 +152,17 @@ def _engine(settings: Settings) -> Callable[[ServerApp, list[Path]], None]:
         from simulations.ray import run_in_ray
 
         return lambda server_app, sites: run_in_ray(server_app, sites, engine, threads)
-    from simulations.inprocess import run_in_process
+    from simulations.inprocess import balanced_workers, run_in_process
 
-    workers = engine.workers or max(1, (os.cpu_count() or 1) // threads)
-    return lambda server_app, sites: run_in_process(server_app, sites, workers)
+    def run(server_app: ServerApp, sites: list[Path]) -> None:
+        workers = engine.workers or balanced_workers(len(sites), _sites_at_once(settings))
+        run_in_process(server_app, sites, workers)
+
+    return run
+
+
+def _sites_at_once(settings: Settings) -> int:
+    return settings.engine.workers or max(1, (os.cpu_count() or 1) // settings.threads)
 
 
 @contextmanager

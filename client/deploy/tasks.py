@@ -22,15 +22,15 @@ from flwr.supercore.constant import TaskType
 from flwr.supercore.superexec.executor.types import ExecutionSpec, LaunchResult
 
 from client.deploy.consortium import UNUSABLE
+from client.preload import PRIVATE
 from common.errors import SettingsError
 from common.flower import replace_in
 from common.processes import end_with_starter
 
 PRELOADED = [
-    "client.app",
+    *PRIVATE,
     "client.deploy.consent",
     "flwr.supernode.runtime.run_clientapp",
-    "torch._dynamo",  # which the first optimiser of a process imports: 1 to 3 s
     "client.deploy.mortal",
 ]
 

@@ -16,6 +16,7 @@ import torch
 from opacus import GradSampleModule
 from torch import Tensor, nn
 
+import client.privacy.samplers  # noqa: F401  # registers our own
 from client.loss import Loss
 from common.models import Inputs
 

@@ -11,11 +11,9 @@ from client.drift import Drift
 from client.entries import Charge
 from client.loss import build_loss
 from client.privacy.entropy import SecretStream
-from client.privacy.gradients import patient_gradients, patients_at_once
 from client.privacy.guard import refuse_leaking_modules
-from client.privacy.optimizer import PatientOptimizer
 from client.privacy.sampling import poisson_batches
-from client.training import build_optimizer, device, prepare, set_learning_rate
+from client.training import build_optimizer, place, prepare, set_learning_rate
 from common.config import Experiment
 
 
@@ -37,12 +35,16 @@ def train_private(
     Raises:
         PrivacyError: for a model whose buffers would carry data around the noise.
     """
-    data, strategy, target = experiment.data, experiment.strategy, device()
+    from client.privacy.gradients import patient_gradients, patients_at_once
+    from client.privacy.optimizer import PatientOptimizer  # Opacus: 2 s, that few messages need
+
+    data, strategy = experiment.data, experiment.strategy
     refuse_leaking_modules(model, data.channels, data.image_size)
     stream = SecretStream()
     augmentation = torch.Generator()  # no part of the guarantee; not reproducible all the same
     augmentation.seed()
-    model.to(target).train()
+    target = place(model)
+    model.train()
     optimizer = PatientOptimizer(
         build_optimizer(model, strategy, drift),
         noise_multiplier=charge.noise_multiplier,

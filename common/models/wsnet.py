@@ -13,7 +13,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from opacus.grad_sample import register_grad_sampler
 from torch import Tensor, nn
 
 from common.model_settings import ModelSettings
@@ -98,40 +97,6 @@ class WSConv2d(nn.Conv2d):
         filters, _ = self.standardised()
         weight = (filters * (self.scale * self.gain)[:, None]).view_as(self.weight)
         return F.conv2d(images, weight, self.shift, self.stride, self.padding)
-
-
-@register_grad_sampler(WSConv2d)  # type: ignore[untyped-decorator]  # opacus has no types
-def per_sample_gradients(
-    layer: WSConv2d, activations: list[Tensor], backprops: Tensor
-) -> dict[Tensor, Tensor]:
-    """Each image's gradient of weight, gain and shift, in closed form.
-
-    With n the filter of norm 1, r = 1 / norm and g the gradient of an image with respect to Ŵ (as
-    for any convolution), that of the gain is scale · ⟨g, n⟩, and that of W is
-    gain · scale · r · (g − mean g − n ⟨g, n⟩): standardising is linear in g, and the same for all.
-
-    Args:
-        layer: the convolution.
-        activations: its input, float32 (B, before, H, W), in a list of one.
-        backprops: gradient of the loss with respect to its output, float32 (B, after, h, w).
-
-    Returns:
-        For each parameter, (B, *shape).
-    """
-    backprops = backprops.flatten(2)  # (B, after, h w)
-    size, images = layer.kernel_size, activations[0]
-    patches = F.unfold(images, size, padding=size[0] // 2, stride=layer.stride)  # (B, fan_in, h w)
-    filters, inverse = (value.detach() for value in layer.standardised())
-    gradient = torch.bmm(layer.scale * backprops, patches.transpose(1, 2))  # (B, after, fan_in)
-    along = torch.einsum("bof,of->bo", gradient, filters)
-    gradient -= gradient.mean(dim=2, keepdim=True)  # in place: these are the largest tensors
-    gradient.addcmul_(along[..., None], filters, value=-1)
-    gradient *= layer.gain.detach()[:, None] * inverse
-    return {
-        layer.weight: gradient.view(-1, *layer.weight.shape),
-        layer.gain: along,
-        layer.shift: backprops.sum(dim=2),
-    }
 
 
 class Block(nn.Module):

@@ -11,20 +11,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from opacus.accountants.analysis.prv import (
-    DiscretePRV,
-    Domain,
-    PoissonSubsampledGaussianPRV,
-    TruncatedPrivacyRandomVariable,
-    compose_heterogeneous,
-    discretize,
-)
 from scipy.fft import next_fast_len
 
 from common.privacy.history import History
 from common.privacy.rdp import rdp_epsilon
+
+if TYPE_CHECKING:
+    from opacus.accountants.analysis.prv import DiscretePRV
 
 PRV_ERROR = 0.01
 """Error allowed in ε; the upper end is reported."""
@@ -82,6 +78,8 @@ def prv_epsilon(history: History, delta: float, grid: Grid) -> float | None:
 
     The steps are those of Opacus's ``PRVAccountant.get_epsilon``, with the grid given.
     """
+    from opacus.accountants.analysis.prv import compose_heterogeneous  # 2 s: for a price alone
+
     try:
         with np.errstate(all="ignore"):  # log(1 − q) at q = 1
             composed = compose_heterogeneous(
@@ -97,6 +95,13 @@ def prv_epsilon(history: History, delta: float, grid: Grid) -> float | None:
 @lru_cache(maxsize=8)
 def _discretized(sample_rate: float, noise_multiplier: float, grid: Grid) -> DiscretePRV:
     """One step's privacy loss on the grid; kept, since the next round's history shares it."""
+    from opacus.accountants.analysis.prv import (
+        Domain,
+        PoissonSubsampledGaussianPRV,
+        TruncatedPrivacyRandomVariable,
+        discretize,
+    )
+
     low, high = (1 - grid.half) * grid.mesh, grid.half * grid.mesh  # Opacus: 0 at index half − 1
     loss = PoissonSubsampledGaussianPRV(sample_rate, noise_multiplier)
     truncated = TruncatedPrivacyRandomVariable(loss, low, high)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from opacus.accountants import RDPAccountant
-from opacus.accountants.analysis.rdp import compute_rdp
-
 from common.privacy.history import History
 
-ORDERS: tuple[float, ...] = tuple(RDPAccountant.DEFAULT_ALPHAS)
+ORDERS: tuple[float, ...] = (*(1 + tenth / 10 for tenth in range(1, 100)), *range(12, 64))
+"""Opacus's ``RDPAccountant.DEFAULT_ALPHAS``."""
 
 
 def rdp_epsilon_at(history: History, delta: float, order: float) -> float:
@@ -45,6 +43,8 @@ def rdp_epsilon(history: History, delta: float) -> float:
 @lru_cache(maxsize=2**16)
 def _divergence(sample_rate: float, noise_multiplier: float, order: float) -> float:
     """Rényi divergence of one step at one order; ∞ where it overflows."""
+    from opacus.accountants.analysis.rdp import compute_rdp  # 2 s, which only a price is worth
+
     try:
         found = float(
             compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=[order])[

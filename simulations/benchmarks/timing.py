@@ -67,6 +67,12 @@ def cells_folder(words: Sequence[str]) -> tuple[Path, list[str]]:
     return Path(named[0]), [word for word in words if not word.startswith("output_dir=")]
 
 
+def take_word(words: Sequence[str], key: str, default: str) -> tuple[str, list[str]]:
+    """The value of ``key=…`` among a benchmark's own words, and the other words."""
+    found = [word.split("=", 1)[1] for word in words if word.startswith(f"{key}=")]
+    return (found or [default])[-1], [word for word in words if not word.startswith(f"{key}=")]
+
+
 def machine() -> dict[str, Any]:
     """What the seconds depend on: cores, how busy they were, and the interpreter."""
     return {

@@ -82,7 +82,7 @@ def test_the_check_fails_where_each_view_is_a_row(
         with patient_gradients(model, loss) as fill:
             yield lambda inputs, labels, _: fill(inputs, labels, 1)
 
-    monkeypatch.setattr(training, "patient_gradients", by_view)
+    monkeypatch.setattr(gradients, "patient_gradients", by_view)
     assert moved_by(make_site, asking(experiment, augmentations=4)) > 2 * LIMIT
 
 

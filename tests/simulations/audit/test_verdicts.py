@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from client.privacy import training
+from client.privacy import optimizer, training
 from client.privacy.entropy import SecretStream
 from client.privacy.optimizer import PatientOptimizer
 from client.privacy.sampling import poisson_batches
@@ -72,7 +72,7 @@ def half_the_noise_asked_for(patch: Patch) -> None:
     def asked(*args: Any, noise_multiplier: float, **rest: Any) -> PatientOptimizer:
         return PatientOptimizer(*args, noise_multiplier=noise_multiplier / 2, **rest)
 
-    patch.setattr(training, "PatientOptimizer", asked)
+    patch.setattr(optimizer, "PatientOptimizer", asked)
 
 
 def twice_the_clip(patch: Patch) -> None:

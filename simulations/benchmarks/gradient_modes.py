@@ -1,0 +1,146 @@
+"""Milliseconds an image of each way to per-image gradients, model by model.
+
+    python -m simulations.benchmarks.gradient_modes output_dir=runs/gradient_modes [repeats=5]
+
+``ours``: Opacus's hooks with the samplers of ``client/privacy/samplers.py``. ``hooks``: with
+Opacus's own samplers alone, and functorch where it has none. ``functorch``: for every layer.
+``ew``: PyTorch's expanded weights. One thread; processor time of forward and backward, the modes in
+turn, medians. A mode that cannot do a model says why.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from opacus import GradSampleModule
+from opacus.grad_sample import GradSampleModuleExpandedWeights
+from opacus.grad_sample.conv import compute_conv_grad_sample
+from rich.console import Console
+from torch import Tensor, nn
+
+import client.privacy.samplers  # noqa: F401  # registers our own
+from common.checkpoint import write_bytes, write_json
+from common.compose import load_settings
+from common.models import build_model
+from common.models.wsnet import WSConv2d
+from simulations.benchmarks.speed import shared
+from simulations.benchmarks.timing import cells_folder, machine, take_word
+
+MODELS = {
+    "cnn": (64, 32),
+    "wsnet": (64, 32),
+    "resnet18": (28, 8),
+    "mobilenet": (64, 8),
+    "densenet121": (32, 4),
+}
+"""Each model's image size and batch, of three channels and seven classes."""
+REPEATS = "5"
+
+Cost = float | str
+"""Milliseconds an image, or why a mode cannot do it."""
+
+
+@contextmanager
+def opacus_alone() -> Iterator[None]:
+    """Opacus's samplers as if ours had never been registered."""
+    known: dict[type, Any] = GradSampleModule.GRAD_SAMPLERS
+    before = dict(known)
+    known[nn.Conv2d] = compute_conv_grad_sample
+    del known[WSConv2d]
+    try:
+        yield
+    finally:
+        known.clear()
+        known.update(before)
+
+
+def hooked(model: nn.Module) -> nn.Module:
+    wrapped: nn.Module = GradSampleModule(model, loss_reduction="sum")
+    return wrapped
+
+
+def functorch(model: nn.Module) -> nn.Module:
+    wrapped: nn.Module = GradSampleModule(model, loss_reduction="sum", force_functorch=True)
+    return wrapped
+
+
+def expanded_weights(model: nn.Module) -> nn.Module:
+    wrapped: nn.Module = GradSampleModuleExpandedWeights(model, loss_reduction="sum")
+    return wrapped
+
+
+MODES: Mapping[str, Callable[[nn.Module], nn.Module]] = {
+    "ours": hooked,
+    "hooks": hooked,
+    "functorch": functorch,
+    "ew": expanded_weights,
+}
+
+
+def main(words: Sequence[str]) -> None:
+    folder, words = cells_folder(words)
+    repeats, _ = take_word(words, "repeats", REPEATS)
+    torch.set_num_threads(1)
+    costs: dict[str, dict[str, Cost]] = {}
+    warnings.simplefilter("ignore")  # PyTorch's and Opacus's, of hooks and expanded weights
+    for name, (size, batch) in MODELS.items():
+        costs[name] = measure(name, size, batch, int(repeats))
+        facts = {**machine(), "torch": torch.__version__}
+        write_json(folder / "gradient_modes.json", {"schema": 1, "machine": facts, "costs": costs})
+        write_bytes(folder / "gradient_modes.md", table(costs).encode())
+    Console(soft_wrap=True).print(table(costs))
+
+
+def measure(name: str, size: int, batch: int, repeats: int) -> dict[str, Cost]:
+    """Each mode's cost for one model."""
+    words = ["data=ham10000", "privacy=none", "data.root=.", f"model={name}"]
+    experiment = shared(load_settings([*words, f"data.image_size={size}"]))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, size, size, generator=generator)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(len(experiment.classes), (batch,), generator=generator)
+    milliseconds: dict[str, list[float]] = {mode: [] for mode in MODES}
+    failed: dict[str, str] = {}
+    for _ in range(1 + repeats):
+        for mode in [mode for mode in MODES if mode not in failed]:
+            model = build_model(experiment).to(memory_format=torch.channels_last).train()
+            try:
+                seconds = gradients(mode, model, images, labels)
+            except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+                failed[mode] = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
+                continue
+            milliseconds[mode].append(1000 * seconds / batch)
+    return {
+        mode: failed.get(mode) or statistics.median(found[1:])  # the first warms up
+        for mode, found in milliseconds.items()
+    }
+
+
+def gradients(mode: str, model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Seconds of one batch's gradients by a mode."""
+    with opacus_alone() if mode == "hooks" else nullcontext():
+        wrapped = MODES[mode](model)
+        started = time.process_time()
+        loss = nn.functional.cross_entropy(wrapped(images), labels, reduction="sum")
+        loss.backward()  # type: ignore[no-untyped-call]
+        return time.process_time() - started
+
+
+def table(costs: Mapping[str, Mapping[str, Cost]]) -> str:
+    """Markdown."""
+    lines = [f"| Model, pixels | {' | '.join(MODES)} |", "|---" * (1 + len(MODES)) + "|"]
+    for name, found in costs.items():
+        cells = [f"{c:.1f}" if isinstance(c, float) else f"not: {c}" for c in found.values()]
+        lines.append(f"| {name}, {MODELS[name][0]} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
