@@ -7,9 +7,9 @@ registers ours beside Opacus's own.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from opacus.grad_sample import register_grad_sampler
 from opacus.grad_sample.conv import compute_conv_grad_sample
+from opacus.utils.tensor_utils import unfold2d
 from torch import Tensor, nn
 
 from common.models.wsnet import WSConv2d
@@ -20,20 +20,22 @@ Gradients = dict[Tensor, Tensor]
 
 @register_grad_sampler(nn.Conv2d)  # type: ignore[untyped-decorator]  # opacus has no types
 def convolution(layer: nn.Conv2d, activations: list[Tensor], backprops: Tensor) -> Gradients:
-    """A convolution's, where it has groups; Opacus computes those of all pairs of groups first.
+    """A convolution's, whatever the images' layout in memory.
 
-    In a depthwise convolution that is as many times too much as there are channels.
+    Opacus's own reads images as if their channels came first: where they come last, it takes one
+    image's pixels for another's. And of groups it computes those of all pairs first: in a
+    depthwise convolution that is as many times too much as there are channels.
 
     Args:
         layer: the convolution, of G groups.
         activations: its input, float32 (B, G i, H, W), in a list of one.
         backprops: gradient of the loss with respect to its output, float32 (B, G o, h, w).
     """
-    images = activations[0].to(backprops.dtype)
-    if layer.groups == 1 or not len(images) or isinstance(layer.padding, str):
-        found: Gradients = compute_conv_grad_sample(layer, activations, backprops)
+    images = activations[0].to(backprops.dtype).contiguous()
+    if layer.groups == 1 or not len(images):
+        found: Gradients = compute_conv_grad_sample(layer, [images], backprops)
         return found
-    patches = F.unfold(images, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+    patches = _patches(layer, images)
     patches = patches.view(len(images) * layer.groups, -1, patches.shape[2])  # (B G, i k, h w)
     backprops = backprops.flatten(2)  # (B, G o, h w)
     by_group = backprops.reshape(len(patches), -1, patches.shape[2])  # (B G, o, h w)
@@ -58,8 +60,7 @@ def standardised(layer: WSConv2d, activations: list[Tensor], backprops: Tensor) 
         backprops: gradient of the loss with respect to its output, float32 (B, after, h, w).
     """
     backprops = backprops.flatten(2)  # (B, after, h w)
-    size, images = layer.kernel_size, activations[0].to(backprops.dtype)
-    patches = F.unfold(images, size, padding=size[0] // 2, stride=layer.stride)  # (B, fan_in, h w)
+    patches = _patches(layer, activations[0].to(backprops.dtype).contiguous())
     filters, inverse = (value.detach() for value in layer.standardised())
     gradient = torch.bmm(layer.scale * backprops, patches.transpose(1, 2))  # (B, after, fan_in)
     along = torch.einsum("bof,of->bo", gradient, filters)
@@ -71,3 +72,15 @@ def standardised(layer: WSConv2d, activations: list[Tensor], backprops: Tensor) 
         layer.gain: along,
         layer.shift: backprops.sum(dim=2),
     }
+
+
+def _patches(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    """What each place of the filter sees, (B, channels × kernel, h w); images contiguous."""
+    patches: Tensor = unfold2d(
+        images,
+        kernel_size=layer.kernel_size,
+        padding=layer.padding,
+        stride=layer.stride,
+        dilation=layer.dilation,
+    )
+    return patches
