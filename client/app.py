@@ -153,6 +153,7 @@ def _trained(
         weight,
         chain,
         personal[0] if personal else None,
+        request.experiment.strategy.wire,
     )
 
 

@@ -32,6 +32,7 @@ Augmentation = Literal["none", "flip", "dihedral", "chest", "ultrasound"]
 Design = Literal["none", "cross_site", "leave_one_site_out"]
 Layout = Literal["table", "folder", "medmnist", "dicom"]
 Clip = Literal["flat", "automatic"]
+Wire = Literal["float32", "float16"]
 PrivacyUnit = Literal["none", "patient", "image"]
 ReleaseMetrics = Literal["none", "noised", "exact"]
 MissingPatient = Literal["refuse", "exclude"]
@@ -156,6 +157,8 @@ class StrategySettings:
     """τ of FedAdam and FedYogi: the smaller, the more alike every weight's step."""
     byzantine: int = 1
     """f: as many sites may answer anything, and a robust strategy still bounds what they do."""
+    wire: Wire = "float32"
+    """In which precision models travel, both ways; ``float16`` halves the bytes of a round."""
 
     @property
     def trains_personal(self) -> bool:

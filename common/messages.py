@@ -13,19 +13,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from common.checks import parse_experiment
-from common.config import SITE_NAME, SITE_NAME_RULE, Experiment
+from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, Wire
 from common.data.split import Part
-from common.errors import MessageError, RefusalError, wire_codes
+from common.errors import MessageError, ModelError, RefusalError, wire_codes
 from common.histograms import Histograms
 from common.metrics import Counts
 from common.metrics.bootstrap import Replicates
 from common.metrics.counts import TEMPERATURES
-from common.parameters import Arrays, to_record
+from common.parameters import Arrays, from_wire, to_record, to_wire
 from common.statement import (
     PrivacyStatement,
     ReleaseStatement,
@@ -79,13 +78,14 @@ class ModelRequest(Request):
 
     def pack(self) -> RecordDict:
         content = super().pack()
-        content["arrays"] = to_record(self.arrays)
+        _pack_arrays(content, "arrays", self.arrays, self.experiment.strategy.wire)
         return content
 
     @staticmethod
     def unpack(content: RecordDict) -> ModelRequest:
         head = Request.unpack(content)
-        return ModelRequest(head.run_id, head.server_round, head.experiment, _arrays(content))
+        arrays = _arrays(content, "arrays", head.experiment.strategy.wire)
+        return ModelRequest(head.run_id, head.server_round, head.experiment, arrays)
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class TrainRequest(ModelRequest):
     """Ditto's second model, the site's own, to be trained as well."""
 
     def pack(self) -> RecordDict:
-        content = super().pack()
-        _pack_optional(content, "correction", self.correction)
-        _pack_optional(content, "personal", self.personal)
+        content, wire = super().pack(), self.experiment.strategy.wire
+        _pack_arrays(content, "correction", self.correction, wire)
+        _pack_arrays(content, "personal", self.personal, wire)
         return content
 
     @staticmethod
@@ -111,8 +111,11 @@ class TrainRequest(ModelRequest):
         """
         head = ModelRequest.unpack(content)
         strategy = head.experiment.strategy
-        correction = _arrays(content, "correction") if strategy.sends_correction else None
-        personal = _arrays(content, "personal") if strategy.trains_personal else None
+        correction = personal = None
+        if strategy.sends_correction:
+            correction = _arrays(content, "correction", strategy.wire)
+        if strategy.trains_personal:
+            personal = _arrays(content, "personal", strategy.wire)
         return TrainRequest(
             head.run_id, head.server_round, head.experiment, head.arrays, correction, personal
         )
@@ -222,17 +225,19 @@ class TrainAnswer(Answer):
     """As it was when this round was charged; the answer may be sent again later."""
     personal: Arrays | None = None
     """The site's own model, where the request brought one."""
+    wire: Wire = "float32"
+    """The precision of both on the wire."""
 
     def pack(self) -> RecordDict:
         content = super().pack()
-        content["arrays"] = to_record(self.arrays)
-        _pack_optional(content, "personal", self.personal)
+        _pack_arrays(content, "arrays", self.arrays, self.wire)
+        _pack_arrays(content, "personal", self.personal, self.wire)
         content["metrics"] = MetricRecord({"num-examples": float(self.num_examples)})
         pack_ledger(content, None, self.chain)
         return content
 
     @staticmethod
-    def unpack(content: RecordDict, personal: bool = False) -> TrainAnswer:
+    def unpack(content: RecordDict, personal: bool = False, wire: Wire = "float32") -> TrainAnswer:
         """Read an answer, with a ``personal`` model where one was asked for."""
         head = Answer.unpack(content)
         metrics = content.metric_records.get("metrics")
@@ -245,7 +250,7 @@ class TrainAnswer(Answer):
             raise MessageError(
                 f"num-examples: expected above 0, at most {MAX_WEIGHT}, got {weight}"
             )
-        arrays, (_, chain) = _arrays(content), unpack_ledger(content)
+        arrays, (_, chain) = _arrays(content, "arrays", wire), unpack_ledger(content)
         return TrainAnswer(
             head.site,
             head.run_id,
@@ -253,7 +258,8 @@ class TrainAnswer(Answer):
             arrays,
             float(weight),
             chain,
-            _arrays(content, "personal") if personal else None,
+            _arrays(content, "personal", wire) if personal else None,
+            wire,
         )
 
 
@@ -350,16 +356,13 @@ def _whole(config: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _arrays(content: RecordDict, record: str = "arrays") -> Arrays:
-    return {k: _float32(k, v) for k, v in read_arrays(content, record).items()}
+def _arrays(content: RecordDict, record: str, wire: Wire) -> Arrays:
+    try:
+        return from_wire(read_arrays(content, record), wire)
+    except ModelError as error:
+        raise MessageError(str(error)) from error
 
 
-def _pack_optional(content: RecordDict, record: str, arrays: Arrays | None) -> None:
+def _pack_arrays(content: RecordDict, record: str, arrays: Arrays | None, wire: Wire) -> None:
     if arrays is not None:
-        content[record] = to_record(arrays)
-
-
-def _float32(name: str, value: NDArray[Any]) -> NDArray[np.float32]:
-    if value.dtype != np.float32:
-        raise MessageError(f"array '{name}' has dtype {value.dtype}, expected float32")
-    return value
+        content[record] = to_record(to_wire(arrays, wire))

@@ -15,6 +15,7 @@ from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 from torch import nn
 
+from common.config import Wire
 from common.errors import ModelError
 from common.npy import read_npy_header
 
@@ -69,6 +70,33 @@ def check_arrays(
             problems.append(f"'{name}' holds NaN or infinity")
     if problems:
         raise ModelError("arrays do not fit the model: " + "; ".join(problems))
+
+
+def to_wire(arrays: Arrays, wire: Wire) -> dict[str, NDArray[np.generic]]:
+    """Arrays in the precision that they travel in, each value rounded to the nearest.
+
+    What half precision cannot hold, above 65,504, becomes infinite, and whoever receives it
+    refuses it as it refuses any infinity (:func:`check_arrays`).
+    """
+    with np.errstate(over="ignore"):
+        return {name: value.astype(wire) for name, value in arrays.items()}
+
+
+def from_wire(arrays: Mapping[str, NDArray[np.generic]], wire: Wire) -> Arrays:
+    """What came, in float32.
+
+    Raises:
+        ModelError: naming the first array that came in another precision.
+    """
+    for name, value in arrays.items():
+        if value.dtype != wire:
+            raise ModelError(f"array '{name}' has dtype {value.dtype}, expected {wire}")
+    return {name: value.astype(np.float32) for name, value in arrays.items()}
+
+
+def received(arrays: Arrays, wire: Wire) -> Arrays:
+    """What the other side has of them."""
+    return from_wire(to_wire(arrays, wire), wire)
 
 
 def to_record(arrays: Mapping[str, NDArray[np.generic]]) -> ArrayRecord:

@@ -18,10 +18,11 @@ from typing import Any
 from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
+from common.config import StrategySettings
 from common.errors import IncompleteRunError, JoinError, MessageError, ModelError
 from common.messages import Description, Request, TrainAnswer, TrainRequest
 from common.models import build_model
-from common.parameters import Arrays, check_arrays, trained_names
+from common.parameters import Arrays, check_arrays, received, trained_names
 from server.evaluation import final_evaluation, validation_line
 from server.exchange import Exchange
 from server.job import Job, Outcome
@@ -85,6 +86,9 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     if state.kept is not None:
         kept_round = state.kept.server_round
         state = replace(state, learnt=replace(state.learnt, models=state.kept.models))
+    # Sites score what they receive: so the model that is written is that one, to the bit.
+    models = {n: received(a, strategy.settings.wire) for n, a in state.learnt.models.items()}
+    state = replace(state, learnt=replace(state.learnt, models=models))
     final = final_evaluation(exchange, job, strategy, state, witness)
     return Outcome(
         descriptions=descriptions,
@@ -136,8 +140,8 @@ def _one_round(
         if site not in state.evaluate_only
     }
     before = next(iter(state.learnt.models.values()))
-    personal = job.experiment.strategy.trains_personal
-    unpack = partial(_train_answer, before=before, trained=trained, personal=personal)
+    settings = job.experiment.strategy
+    unpack = partial(_train_answer, before=before, trained=trained, settings=settings)
     replies = exchange.ask("train", requests, unpack)  # 6
     replies = witnessed(replies, job, witness)
     declined = {s: why for s, why in replies.declined.items() if why in BY_ITS_OWN_RULES}
@@ -190,10 +194,10 @@ def _train_request(job: Job, number: int, sent: Assignment) -> TrainRequest:
 
 
 def _train_answer(
-    content: RecordDict, before: Arrays, trained: frozenset[str], personal: bool
+    content: RecordDict, before: Arrays, trained: frozenset[str], settings: StrategySettings
 ) -> TrainAnswer:
     """An answer with whole models: what is frozen is not sent, and is the same in all of them."""
-    answer = TrainAnswer.unpack(content, personal)
+    answer = TrainAnswer.unpack(content, settings.trains_personal, settings.wire)
     expected = {name: before[name] for name in before if name in trained}
     try:
         check_arrays(answer.arrays, expected)

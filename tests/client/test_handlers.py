@@ -19,6 +19,7 @@ from client.site import Site
 from common.config import Experiment
 from common.data.layouts import read_manifest
 from common.data.manifest import Manifest
+from common.errors import MessageError
 from common.messages import (
     Answer,
     Description,
@@ -43,6 +44,24 @@ from tests.client.asking import (
 from tests.conftest import train_ids
 
 MakeSite = Callable[..., Site]
+
+
+def test_models_travel_in_half_precision_where_the_experiment_says_so(
+    experiment: Experiment, site: Site
+) -> None:
+    """Under privacy: what is rounded was noised before."""
+    strategy = replace(experiment.strategy, wire="float16")
+    half = replace(experiment, strategy=strategy)
+    content = send("train", request(half).pack(), site)
+    dtypes = {array.numpy().dtype.name for array in content.array_records["arrays"].values()}
+    assert dtypes == {"float16"}
+    arrays = TrainAnswer.unpack(content, wire="float16").arrays
+    assert {value.dtype.name for value in arrays.values()} == {"float32"}
+    with pytest.raises(MessageError, match="has dtype float16, expected float32"):
+        TrainAnswer.unpack(content)
+    wrong = request(half).pack()
+    wrong["arrays"] = request(experiment).pack()["arrays"]
+    assert refusal(send("train", wrong, site)) == MessageError.code
 
 
 def test_a_private_round_leaves_plan_intent_commit_and_disclosure(

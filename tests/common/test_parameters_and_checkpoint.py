@@ -9,7 +9,7 @@ import pytest
 
 from common.checkpoint import read_json, read_tensors, write_bytes, write_json, write_tensors
 from common.errors import CheckpointError, ModelError
-from common.parameters import check_arrays, from_record, to_record
+from common.parameters import check_arrays, from_record, received, to_record
 
 EXPECTED = {"w": np.zeros((2, 3), np.float32), "b": np.zeros(3, np.float32)}
 
@@ -18,6 +18,16 @@ def test_arrays_survive_the_wire_bit_for_bit() -> None:
     arrays = {"w": np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)}
     back = from_record(to_record(arrays))
     assert back["w"].tobytes() == arrays["w"].tobytes()
+
+
+def test_what_half_precision_cannot_hold_is_refused_by_who_receives_it() -> None:
+    sent = {"w": np.array([[1.0, -2.5, 65504], [1 / 3, 1e-9, 0]], np.float32)}
+    back = received(sent, "float16")
+    check_arrays(back, sent)
+    np.testing.assert_allclose(back["w"], sent["w"], rtol=2**-11, atol=2**-25)
+    assert received(sent, "float32")["w"].tobytes() == sent["w"].tobytes()
+    with pytest.raises(ModelError, match="'w' holds NaN or infinity"):
+        check_arrays(received({"w": np.full((2, 3), -65520, np.float32)}, "float16"), sent)
 
 
 def test_bytes_that_declare_a_huge_array_are_refused_before_it_is_allocated() -> None:

@@ -74,6 +74,32 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(
     check_outcome(name, whole, outcome)
 
 
+@pytest.mark.parametrize("name", ["ditto", "scaffold"])
+def test_in_half_precision_a_run_takes_half_the_bytes_and_writes_what_was_scored(
+    name: str, five: Five, tmp_path: Path
+) -> None:
+    """With a second model, or a correction, beside the one that all train."""
+    whole = replace(asked(five[0], name), rounds=2)
+    half = replace(whole, strategy=replace(whole.strategy, wire="float16"))
+    jobs = [Job(half, "run", 3, tmp_path / part, 9) for part in PARTS]
+    jobs.append(Job(whole, "run", 3, tmp_path / "float32", 9))
+    for job in jobs:
+        job.output_dir.mkdir()
+    outcome, single = (run_rounds(InProcessGrid(five[1][:3], None), job) for job in jobs[::2])
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(InterruptingGrid(five[1][:3], 2), jobs[1])
+    resumed = run_rounds(InProcessGrid(five[1][:3], None), replace(jobs[1], resume=True))
+    assert bits(outcome.models) == bits(resumed.models)
+    for name_, arrays in outcome.models.items():
+        for key, value in arrays.items():
+            assert (value == value.astype(np.float16)).all()
+            assert np.abs(value - single.models[name_][key]).mean() < 5e-3
+    sent = sum(value.nbytes for value in arrays.values())
+    # 2 rounds, each with the model and a second set of arrays; and three models that are scored
+    saved = single.bytes_down - outcome.bytes_down
+    assert saved >= 3 * (2 * 2 + 2) * sent // 2
+
+
 def check_outcome(name: str, job: Job, outcome: Outcome) -> None:
     start = arrays_of(build_model(job.experiment, seed=job.experiment.seed))
     for arrays in outcome.models.values():
