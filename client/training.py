@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from client.cohort import Cohort
 from client.drift import Drift
 from client.loss import build_loss
+from client.precision import logits_of
 from common.config import Experiment, StrategySettings
 from common.data.transforms import augment, normalise
 from common.errors import OneClassError
@@ -62,7 +63,8 @@ def train_plain(
         set_learning_rate(optimizer, strategy, step, experiment.total_steps)
         inputs, labels = prepare(cohort, rows, experiment, generator, target)
         optimizer.zero_grad()
-        loss(model(*inputs), labels).mean().backward()  # type: ignore[no-untyped-call]
+        losses = loss(logits_of(model, inputs, strategy.precision), labels)
+        losses.mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     model.cpu()
 

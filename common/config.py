@@ -33,6 +33,7 @@ Design = Literal["none", "cross_site", "leave_one_site_out"]
 Layout = Literal["table", "folder", "medmnist", "dicom"]
 Clip = Literal["flat", "automatic"]
 Wire = Literal["float32", "float16"]
+Precision = Literal["float32", "bfloat16"]
 PrivacyUnit = Literal["none", "patient", "image"]
 ReleaseMetrics = Literal["none", "noised", "exact"]
 MissingPatient = Literal["refuse", "exclude"]
@@ -157,6 +158,9 @@ class StrategySettings:
     """τ of FedAdam and FedYogi: the smaller, the more alike every weight's step."""
     byzantine: int = 1
     """f: as many sites may answer anything, and a robust strategy still bounds what they do."""
+    precision: Precision = "float32"
+    """Of the forward and backward pass while training on a GPU; the clip and the noise are always
+    in float32 or better."""
     wire: Wire = "float32"
     """In which precision models travel, both ways; ``float16`` halves the bytes of a round."""
 

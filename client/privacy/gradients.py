@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 import client.privacy.samplers  # noqa: F401  # registers our own
 from client.loss import Loss
+from client.precision import logits_of
+from common.config import Precision
 from common.models import Inputs
 
 MAX_ROWS = 128
@@ -37,12 +39,15 @@ def patients_at_once(model: nn.Module, views: int) -> int:
 
 
 @contextmanager
-def patient_gradients(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
+def patient_gradients(
+    model: nn.Module, loss: Loss, precision: Precision = "float32"
+) -> Iterator[FillGradients]:
     """Make ``model`` give a gradient for each patient while the context lasts.
 
     Args:
         model: in train mode; left as it was.
         loss: one loss an image.
+        precision: of the forward and backward pass.
     """
     module = GradSampleModule(model, loss_reduction="sum")
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -50,7 +55,7 @@ def patient_gradients(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
 
     def fill(inputs: Inputs, labels: Tensor, views: int) -> None:
         inputs = tuple(value.detach().requires_grad_(whole) for value in inputs)
-        total = loss(module(*inputs), labels).sum()
+        total = loss(logits_of(module, inputs, precision), labels).sum()
         # Asked for the inputs' gradient alone, autograd skips the weights' own, summed over the
         # batch, which nobody needs; Opacus's hooks fire all the same. Where a part is frozen, the
         # way back ends above it.

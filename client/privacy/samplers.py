@@ -62,8 +62,8 @@ def standardised(layer: WSConv2d, activations: list[Tensor], backprops: Tensor) 
     backprops = backprops.flatten(2)  # (B, after, h w)
     patches = _patches(layer, activations[0].to(backprops.dtype).contiguous())
     filters, inverse = (value.detach() for value in layer.standardised())
-    gradient = torch.bmm(layer.scale * backprops, patches.transpose(1, 2))  # (B, after, fan_in)
-    along = torch.einsum("bof,of->bo", gradient, filters)
+    gradient = torch.bmm(layer.scale * backprops, patches.transpose(1, 2)).to(filters.dtype)
+    along = torch.einsum("bof,of->bo", gradient, filters)  # of gradient (B, after, fan_in)
     gradient -= gradient.mean(dim=2, keepdim=True)  # in place: these are the largest tensors
     gradient.addcmul_(along[..., None], filters, value=-1)
     gradient *= layer.gain.detach()[:, None] * inverse

@@ -57,7 +57,7 @@ def train_private(
     at_once = patients_at_once(model, views)
     first = (server_round - 1) * experiment.local_steps
     batches = poisson_batches(cohort.patients, charge.sample_rate, charge.steps, stream)
-    with patient_gradients(model, build_loss(experiment)) as fill:
+    with patient_gradients(model, build_loss(experiment), strategy.precision) as fill:
         for step, rows in enumerate(batches, start=first):
             set_learning_rate(optimizer, strategy, step, experiment.total_steps)
             for part in np.split(rows, range(at_once, len(rows), at_once)):

@@ -22,7 +22,7 @@ from client.privacy.gradients import FillGradients, patient_gradients
 from client.privacy.optimizer import PatientOptimizer
 from client.privacy.sampling import poisson_batches
 from client.site import Site
-from common.config import Experiment
+from common.config import Experiment, Precision
 from common.errors import PrivacyError
 from common.models import build_model
 from tests.conftest import train_ids
@@ -78,7 +78,7 @@ def test_the_check_fails_where_each_view_is_a_row(
     """As rows of their own, four views would cost what four images of a patient do."""
 
     @contextmanager
-    def by_view(model: nn.Module, loss: Loss) -> Iterator[FillGradients]:
+    def by_view(model: nn.Module, loss: Loss, _: Precision) -> Iterator[FillGradients]:
         with patient_gradients(model, loss) as fill:
             yield lambda inputs, labels, _: fill(inputs, labels, 1)
 
