@@ -19,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,12 @@ def main(words: Sequence[str]) -> None:
     seconds["evaluate"] += scoring(model, parts["test"][0])
     seconds["train"] = time.perf_counter() - started - seconds["evaluate"]
     print(json.dumps(seconds))
+
+
+@cache
+def site_parts(folder: str, text: str) -> dict[str, Data]:
+    """A site's parts, kept for as long as the process lives."""
+    return pooled([Path(folder)], parse_experiment(text))
 
 
 def pooled(folders: Sequence[Path], experiment: Experiment) -> dict[str, Data]:
@@ -117,7 +124,6 @@ def private_steps(
     """Train with Opacus as its documentation does; yields after each step."""
     from opacus import PrivacyEngine
 
-    generator, loss = torch.Generator().manual_seed(0), build_loss(experiment)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Opacus's, of its generator and its hooks
         private, optimizer, loader = PrivacyEngine().make_private(
@@ -127,18 +133,29 @@ def private_steps(
             noise_multiplier=1.0,
             max_grad_norm=experiment.privacy.max_grad_norm,
         )
-        taken = 0
-        while taken < steps:
-            for images, labels in loader:
-                private.train()
-                optimizer.zero_grad()
-                losses = loss(private(prepared(images, experiment, generator)), labels)
-                losses.mean().backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                taken += 1
-                yield
-                if taken == steps:
-                    return
+        yield from opacus_steps(private, optimizer, loader, experiment, steps)
+
+
+def opacus_steps(
+    private: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader[tuple[Tensor, ...]],
+    experiment: Experiment,
+    steps: int,
+) -> Iterator[None]:
+    """Train what ``make_private`` gave; yields after each step."""
+    generator, loss, taken = torch.Generator().manual_seed(0), build_loss(experiment), 0
+    while taken < steps:
+        for images, labels in loader:
+            private.train()
+            optimizer.zero_grad()
+            losses = loss(private(prepared(images, experiment, generator)), labels)
+            losses.mean().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            taken += 1
+            yield
+            if taken == steps:
+                return
 
 
 def prepared(images: Tensor, experiment: Experiment, generator: torch.Generator) -> Tensor:

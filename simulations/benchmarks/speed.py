@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -31,11 +30,11 @@ from common.checkpoint import write_bytes, write_json
 from common.compose import load_settings
 from common.config import Experiment, Settings, TaskSettings
 from common.data.labels import is_multi_label
-from common.errors import ProcessError
 from common.models import build_model
 from common.schema import narrow
-from simulations.benchmarks.timing import cells_folder, machine, take_word
-from simulations.hospitals import write_hospitals
+from simulations.benchmarks.memory import cost_of
+from simulations.benchmarks.timing import cells_folder, machine, spread, take_word
+from simulations.hospitals import kept_hospitals
 
 ROWS: Mapping[str, tuple[str, ...]] = {
     "plain": ("privacy=none",),
@@ -75,10 +74,7 @@ def measure_row(
     folder.mkdir(parents=True, exist_ok=True)
     settings = load_settings(words)
     if settings.data.phantom and settings.data.root is None:
-        root = folder.parent / "hospitals"
-        if not root.exists():
-            write_hospitals(root, settings.seed)
-        words = [*words, f"data.root={root}"]
+        words = [*words, f"data.root={kept_hospitals(folder.parent, settings.seed)}"]
         settings = load_settings(words)
     experiment = shared(settings)
     (folder / "experiment.yaml").write_text(experiment.to_yaml(), encoding="utf-8")
@@ -88,13 +84,13 @@ def measure_row(
     phases: dict[str, float] = {}
     for repeat in range(repeats):
         run = folder / f"run-{time.strftime('%Y%m%d%H%M%S')}-{repeat}"
-        ours.append(timed("-m", "fedrounds", "simulate", *words, f"output_dir={run}")[0])
+        ours.append(cost_of("-m", "fedrounds", "simulate", *words, f"output_dir={run}").seconds)
         arguments = [str(run), str(folder / "experiment.yaml"), str(threads)]
-        seconds, said = timed(
+        loop = cost_of(
             "-m", "simulations.benchmarks.bare", *arguments, str(settings.evaluate_every)
         )
-        bare.append(seconds)
-        phases = json.loads(said)
+        bare.append(loop.seconds)
+        phases = json.loads(loop.said)
         console.print(f"ours {ours[-1]:.1f} s, bare {bare[-1]:.1f} s", highlight=False)
     sites = len(list(run.glob("sites/*/site.yaml")))
     noise = noise_seconds(experiment) * sites * experiment.total_steps
@@ -115,20 +111,6 @@ def shared(settings: Settings) -> Experiment:
     """The experiment that the sites will be sent; the data's classes have to be listed."""
     data = settings.data
     return settings.shared(narrow(TaskSettings, data, multi_label=is_multi_label(data, data)))
-
-
-def timed(*words: str) -> tuple[float, str]:
-    """Seconds of a whole Python process, and what it printed.
-
-    Raises:
-        ProcessError: where it failed.
-    """
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        raise ProcessError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr}")
-    return seconds, done.stdout
 
 
 def noise_seconds(experiment: Experiment) -> float:
@@ -157,10 +139,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             f"| {spread(row['bare'])} | {ours / bare:.2f} | {noise} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def spread(seconds: Sequence[float]) -> str:
-    return f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
 
 
 if __name__ == "__main__":

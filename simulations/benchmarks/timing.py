@@ -73,6 +73,12 @@ def take_word(words: Sequence[str], key: str, default: str) -> tuple[str, list[s
     return (found or [default])[-1], [word for word in words if not word.startswith(f"{key}=")]
 
 
+def spread(seconds: Sequence[float]) -> str:
+    """The median, and the least and the most where there are several."""
+    middle = f"{statistics.median(seconds):.1f}"
+    return middle if len(seconds) == 1 else f"{middle} ({min(seconds):.1f} to {max(seconds):.1f})"
+
+
 def machine() -> dict[str, Any]:
     """What the seconds depend on: cores, how busy they were, and the interpreter."""
     return {
