@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
-from numpy.typing import NDArray
 
 from common.checks import parse_experiment
 from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, Wire
