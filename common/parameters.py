@@ -79,7 +79,7 @@ def to_wire(arrays: Arrays, wire: Wire) -> dict[str, NDArray[np.generic]]:
     refuses it as it refuses any infinity (:func:`check_arrays`).
     """
     with np.errstate(over="ignore"):
-        return {name: value.astype(wire) for name, value in arrays.items()}
+        return {name: value.astype(wire, copy=False) for name, value in arrays.items()}
 
 
 def from_wire(arrays: Mapping[str, NDArray[np.generic]], wire: Wire) -> Arrays:
@@ -91,7 +91,7 @@ def from_wire(arrays: Mapping[str, NDArray[np.generic]], wire: Wire) -> Arrays:
     for name, value in arrays.items():
         if value.dtype != wire:
             raise ModelError(f"array '{name}' has dtype {value.dtype}, expected {wire}")
-    return {name: value.astype(np.float32) for name, value in arrays.items()}
+    return {name: value.astype(np.float32, copy=False) for name, value in arrays.items()}
 
 
 def received(arrays: Arrays, wire: Wire) -> Arrays:

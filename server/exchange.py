@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Generic, TypeVar
 
 from flwr.app import Message, RecordDict
@@ -132,8 +132,12 @@ class Exchange:
         that an answer's sender is found by the message that it replies to.
         """
         messages: dict[str, Message] = {}
+        packed: dict[tuple[int, ...], RecordDict] = {}
         for name, request in requests.items():
-            content = request.pack()
+            parts = tuple(id(getattr(request, part.name)) for part in fields(request))
+            if parts not in packed:  # sites that are asked the same share its bytes in memory
+                packed[parts] = request.pack()
+            content = packed[parts]
             self.bytes_down += payload_bytes(content)
             messages[name] = Message(
                 content,

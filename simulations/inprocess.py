@@ -63,11 +63,12 @@ class InProcessGrid(Grid):
         *,
         timeout: float | None = None,  # noqa: ARG002  # a local call ends when it ends
     ) -> Iterable[Message]:
+        """Replies come one by one, so that not all of them are in memory at once."""
         tasks = []
         for message in messages:
             give_message_id(message)
             tasks.append((message, self._sites[message.metadata.dst_node_id]))
-        return list(self._pool.run(tasks)) if self._pool else list(_directly(tasks))
+        return self._pool.run(tasks) if self._pool else _directly(tasks)
 
 
 def _directly(tasks: Iterable[tuple[Message, str]]) -> Iterator[Message]:

@@ -1,0 +1,96 @@
+"""Many virtual sites in one process tree: seconds a round, and peak memory.
+
+    python -m simulations.benchmarks.virtual output_dir=runs/virtual [sites=10,100,1000]
+
+Each site is a phantom hospital of a few patients in a folder of its own, and trains on one batch a
+round, without privacy. A round is linear in the sites; memory should be flat, but for the answers
+that a strategy aggregates, a model a site.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from common.checkpoint import write_bytes, write_json
+from common.journal import read_lines
+from simulations.benchmarks.memory import cost_of
+from simulations.benchmarks.timing import cells_folder, machine, spread, take_word
+from simulations.hospitals import HOSPITALS, write_hospitals
+
+PATIENTS = 8
+PIXELS = 32
+BASE = (
+    "experiment=phantom",
+    "privacy=none",
+    "rounds=3",
+    "evaluate_every=3",
+    "local_steps=1",
+    "strategy.batch_size=8",
+    "data.test_fraction=0.1",
+    "data.validation_fraction=0.05",
+    "evaluation.replicates=0",
+    "privacy.public_patients=6",
+)
+
+
+def main(words: Sequence[str]) -> None:
+    folder, words = cells_folder(words)
+    counts, words = take_word(words, "sites", "10,100,1000")
+    rows: list[dict[str, Any]] = []
+    for sites in map(int, counts.split(",")):
+        rows.append(measure(folder, sites, words))
+        facts = {**machine(), "torch": torch.__version__, "words": [*BASE, *words]}
+        write_json(folder / "virtual.json", {"schema": 1, "machine": facts, "rows": rows})
+        write_bytes(folder / "virtual.md", table(rows).encode())
+    Console(soft_wrap=True).print(table(rows))
+
+
+def measure(folder: Path, sites: int, words: Sequence[str]) -> dict[str, Any]:
+    """One run over so many sites."""
+    root = folder / f"sites-{sites}"
+    if not root.exists():
+        partial = folder / f"partial-{sites}"  # where an earlier call was cut off
+        small = replace(HOSPITALS[0], patients=PATIENTS, pixels=PIXELS)
+        named = (replace(small, name=f"site-{number:04d}") for number in range(sites))
+        write_hospitals(partial, 0, tuple(named))
+        partial.rename(root)
+    output = folder / f"run-{sites}-{time.strftime('%Y%m%d%H%M%S')}"
+    given = [*BASE, f"data.root={root}", f"output_dir={output}", *words]
+    cost = cost_of("-m", "fedrounds", "simulate", *given)
+    rounds = read_lines(output / "rounds.jsonl")
+    # a round that scores the validation part as well, the last, is another matter
+    seconds = [float(line["seconds"]) for line in rounds if line["validation"] is None]
+    return {
+        "sites": sites,
+        "round_seconds": seconds,
+        "seconds": cost.seconds,
+        "mebibytes": cost.mebibytes,
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown."""
+    lines = [
+        "| Sites | A round, s | ms a site | Peak memory, MiB | Whole run, s |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        each = 1000 * statistics.median(row["round_seconds"]) / row["sites"]
+        lines.append(
+            f"| {row['sites']:,} | {spread(row['round_seconds'])} | {each:.0f} "
+            f"| {row['mebibytes']:,.0f} | {row['seconds']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
