@@ -19,10 +19,10 @@ def logits_of(model: nn.Module, inputs: Inputs, precision: Precision) -> Tensor:
     noise and the step. bfloat16 has the range of float32, so that no loss has to be scaled.
 
     Returns:
-        Logits, float32 (B, K).
+        Logits (B, K), in the parameters' own precision.
     """
     device = inputs[0].device.type
     lower = precision == "bfloat16" and device in DEVICES
     with torch.autocast(device, torch.bfloat16, enabled=lower):
         logits: Tensor = model(*inputs)
-    return logits.float()
+    return logits.float() if lower else logits
