@@ -8,6 +8,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from common.metrics.thresholds import Wanted
+
 OVERALL = {
     "auroc_macro": "macro AUROC",
     "auroc_micro": "micro AUROC",
@@ -28,10 +30,8 @@ BY_CLASS = {
     "specificity": "specificity",
     "f1": "F1",
 }
-POINTS = {
-    "at_specificity": "At the wanted specificity",
-    "at_sensitivity": "At the wanted sensitivity",
-}
+POINTS = {"at_specificity": "specificity", "at_sensitivity": "sensitivity"}
+"""Kinds of thresholds, and what each aims at."""
 
 
 def figure_text(figure: Mapping[str, Any] | None) -> str:
@@ -70,10 +70,11 @@ def class_table(metrics: Mapping[str, Any]) -> Table:
 
 def point_parts(metrics: Mapping[str, Any]) -> list[Table | str]:
     """What the operating point gives, for a terminal; nothing where there is none."""
-    if not metrics.get("operating_point", {}).get("fitted_on"):
+    if "operating_point" not in metrics:
         return []
-    tables = [_table(head, rows, title=title) for title, head, rows in point_rows(metrics)]
-    conformal = [conformal_text(metrics["conformal"])] if "conformal" in metrics else []
+    wanted = Wanted(**metrics["operating_point"]["wanted"])
+    tables = [_table(head, rows, title=title) for title, head, rows in point_rows(metrics, wanted)]
+    conformal = [conformal_text(metrics["conformal"], wanted)] if "conformal" in metrics else []
     return [*tables, calibrated_text(metrics["calibrated"]), *conformal]
 
 
@@ -88,12 +89,15 @@ def _table(
     return table
 
 
-def point_rows(metrics: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+def point_rows(
+    metrics: Mapping[str, Any], wanted: Wanted
+) -> list[tuple[str, list[str], list[list[str]]]]:
     """Of each kind of threshold a title, headings, and a row a class; it must have been fitted."""
     point = metrics["operating_point"]
     return [
         (
-            f"{title}, by a threshold chosen on {point['fitted_on']}",
+            f"At thresholds chosen on {point['fitted_on']} for a {rate} of "
+            f"{getattr(wanted, rate):g}",
             ["class", "threshold", "sensitivity", "specificity"],
             [
                 [
@@ -105,7 +109,7 @@ def point_rows(metrics: Mapping[str, Any]) -> list[tuple[str, list[str], list[li
                 for name, thresholds in point["thresholds"].items()
             ],
         )
-        for key, title in POINTS.items()
+        for key, rate in POINTS.items()
     ]
 
 
@@ -118,11 +122,12 @@ def calibrated_text(fitted: Mapping[str, Any]) -> str:
     )
 
 
-def conformal_text(sets: Mapping[str, Any]) -> str:
+def conformal_text(sets: Mapping[str, Any], wanted: Wanted) -> str:
     """How often a set of answers held the truth, and how many it had."""
     return (
-        f"Conformal sets, with a threshold fitted on validation patients, hold the true answer in "
-        f"{figure_text(sets['coverage'])}, with {figure_text(sets['set_size'])} answers each"
+        f"Conformal sets, by a threshold chosen on validation patients for a coverage of "
+        f"{wanted.coverage:g}, hold the true answer in {figure_text(sets['coverage'])}, with "
+        f"{figure_text(sets['set_size'])} answers each"
     )
 
 

@@ -16,9 +16,19 @@ from common.metrics.calibration import conformal_edge, fit_temperature
 from common.metrics.counts import Counts
 from common.metrics.grid import BINS, edge_score
 from common.metrics.ranking import ratio
+from common.schema import narrow, to_plain
 
 Edges = tuple[int | None, ...]
 """For each class the edge of the grid from which on it is called; ``None``: no support."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What thresholds are to reach on validation patients: shares."""
+
+    specificity: float
+    sensitivity: float
+    coverage: float
 
 
 @dataclass(frozen=True)
@@ -26,12 +36,14 @@ class OperatingPoint:
     """Everything that was fitted.
 
     Attributes:
+        wanted: what it was fitted for.
         temperature: what the logits are to be divided by.
         at_specificity: the lowest edges that keep the wanted specificity.
         at_sensitivity: the highest edges that keep the wanted sensitivity.
         conformal: the edge of conformal sets; ``None`` where validation has too few images.
     """
 
+    wanted: Wanted
     temperature: float
     at_specificity: Edges
     at_sensitivity: Edges
@@ -53,6 +65,7 @@ class OperatingPoint:
     def fit(counts: Counts, settings: EvaluationSettings) -> OperatingPoint:
         """Fit to counts on validation patients, of at least one image."""
         return OperatingPoint(
+            narrow(Wanted, settings),
             fit_temperature(counts.temperatures),
             tuple(edge_of_specificity(n, settings.specificity) for n in counts.negatives),
             tuple(edge_of_sensitivity(p, settings.sensitivity) for p in counts.positives),
@@ -63,6 +76,7 @@ class OperatingPoint:
         """As results hold it, with edges as probabilities."""
         return {
             "fitted_on": "validation patients",
+            "wanted": to_plain(self.wanted),
             "temperature": self.temperature,
             "thresholds": {
                 name: {"at_specificity": _score(low), "at_sensitivity": _score(high)}

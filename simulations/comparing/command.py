@@ -18,7 +18,8 @@ Compares finished runs over the same test patients. Runs that differ in their se
 method; the first run's method is the baseline. The differences of the others have intervals from a
 bootstrap that is paired by patient; the spread over seeds is shown apart from them.
 
-  RUN         a run's output_dir; both a simulation's and a server's will do
+  RUN         a run's output_dir, a simulation's or a server's; of a validation design, one of its
+              runs, as RUN/arms/federation
   --json      print the comparison as JSON, and nothing else
   --markdown  print it as Markdown
 

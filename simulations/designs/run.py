@@ -25,9 +25,7 @@ from simulations.designs.text import markdown, table
 from simulations.hospitals import write_hospitals
 from simulations.report.page import write_report
 
-OF_THE_FEDERATION = (
-    "model.json", "model.safetensors", "rounds.jsonl", "test_counts.json", "test_counts.safetensors"
-)  # fmt: skip
+OF_THE_FEDERATION = ("model.json", "model.safetensors", "rounds.jsonl")
 
 
 def run_design(run: Run, console: Console) -> dict[str, Any]:

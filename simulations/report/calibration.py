@@ -113,5 +113,8 @@ def _conformal(run: FinishedRun) -> list[Block]:
     )
     if not rows:
         return []
-    caption = "Conformal sets: the threshold was fitted on validation patients, all sites together"
+    caption = (
+        "Conformal sets: the threshold was chosen on validation patients, all sites together, for "
+        f"a coverage of {run.settings.evaluation.coverage:g}"
+    )
     return [Table(caption, ("test patients of", "true class in the set", "classes in a set"), rows)]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.metrics.text import bin_error_text, class_rows, left_out_text, overall_rows, point_rows
+from common.metrics.thresholds import Wanted
+from common.schema import narrow
 from simulations.report.blocks import Block, Section, Table, Text
 from simulations.report.run import FinishedRun
 from simulations.report.text import pool_text
@@ -15,19 +17,20 @@ def performance_section(run: FinishedRun) -> Section:
     """The figures of each model, pooled over the sites' test patients."""
     blocks: list[Block] = []
     for name, metrics in run.models.items():
-        blocks += _model(name or pool_text(run.result), metrics)
+        wanted = narrow(Wanted, run.settings.evaluation)
+        blocks += _model(name or pool_text(run.result), metrics, wanted)
     if not blocks:
         blocks = [Text("No site released any figure on its test patients.")]
     return Section("performance", "Test figures", tuple(blocks))
 
 
-def _model(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:
+def _model(of_whom: str, metrics: Mapping[str, Any], wanted: Wanted) -> list[Block]:
     blocks: list[Block] = [_classes(f"Class by class, {of_whom}", metrics)]
     if "noise_std" in metrics:
         blocks.append(Text(_noise(metrics)))
     else:
         blocks.insert(0, _summary(f"All classes, {of_whom}", metrics))
-        blocks += _points(of_whom, metrics)
+        blocks += _points(of_whom, metrics, wanted)
         blocks.append(_confusion(of_whom, metrics))
         blocks.append(Text(f"Intervals are 95%. {bin_error_text(metrics)}."))
     left_out = left_out_text(metrics)
@@ -57,7 +60,7 @@ def _confusion(of_whom: str, metrics: Mapping[str, Any]) -> Table:
     return Table(f"Truth by decision, in images, {of_whom}", head, tuple(rows))
 
 
-def _points(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:
+def _points(of_whom: str, metrics: Mapping[str, Any], wanted: Wanted) -> list[Block]:
     """Sensitivity and specificity at thresholds that were chosen on validation patients."""
     chosen = metrics.get("operating_point")
     if not chosen:
@@ -66,7 +69,7 @@ def _points(of_whom: str, metrics: Mapping[str, Any]) -> list[Block]:
         return [Text(f"No threshold was chosen: {chosen['why']}.")]
     return [
         Table(f"{title}, {of_whom}", tuple(head), tuple(map(tuple, rows)))
-        for title, head, rows in point_rows(metrics)
+        for title, head, rows in point_rows(metrics, wanted)
     ]
 
 

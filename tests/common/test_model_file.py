@@ -16,6 +16,7 @@ from common.checkpoint import write_tensors
 from common.config import Experiment
 from common.errors import CheckpointError
 from common.metrics import OperatingPoint
+from common.metrics.thresholds import Wanted
 from common.model_file import BOUND, read_model_file, write_model_file
 from common.model_settings import ModelSettings
 from common.models import build_model
@@ -54,7 +55,7 @@ def test_a_model_reads_back_as_it_was_written(
 def test_what_was_fitted_goes_with_the_model(
     experiment: Experiment, arrays: Arrays, tmp_path: Path
 ) -> None:
-    point = OperatingPoint(0.8, (7, None), (5, 4096), 3)
+    point = OperatingPoint(Wanted(0.9, 0.95, 0.9), 0.8, (7, None), (5, 4096), 3)
     write_model_file(tmp_path, "model", experiment, "r1", arrays, point)
     assert read_model_file(tmp_path)[0].operating_point == point
     changed(tmp_path, lambda f: f["operating_point"].update(temperature=2.0))

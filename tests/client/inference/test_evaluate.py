@@ -42,7 +42,7 @@ def test_a_sites_test_part_has_the_runs_own_figures(
     assert found["metrics"]["operating_point"] == point
     assert fedrounds.main(["evaluate", str(run), str(run / "sites" / "southgate")]) == 0
     out = capsys.readouterr().out
-    for part in ("At the wanted specificity, by a threshold", "the temperature", "Conformal sets"):
+    for part in ("for a specificity of 0.9", "the temperature", "Conformal sets"):
         assert part in out
     # The same images without their site.yaml, and all of them.
     folder = hospitals / "northfield"

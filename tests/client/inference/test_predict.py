@@ -19,6 +19,7 @@ from common.config import Experiment
 from common.data.images import read_image
 from common.data.transforms import normalise
 from common.metrics import OperatingPoint
+from common.metrics.thresholds import Wanted
 from common.model_file import write_model_file
 from common.model_settings import MetadataEncoding, ModelSettings
 from common.parameters import arrays_of
@@ -68,7 +69,7 @@ def test_a_model_with_an_operating_point_answers_by_it_too(
 ) -> None:
     """One threshold is below every score and the others above; so is the set's."""
     folder = make_model()
-    point = OperatingPoint(2.0, (0, 4096), (4096, 0), 0)
+    point = OperatingPoint(Wanted(0.9, 0.9, 0.9), 2.0, (0, 4096), (4096, 0), 0)
     arrays = arrays_of(TrainedModel.open(folder).model)
     write_model_file(folder, "model", phantom, "a-run", arrays, point)
     (images[2]).write_bytes(b"no image")

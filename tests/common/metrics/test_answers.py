@@ -10,6 +10,7 @@ import pytest
 from common.evaluation import EvaluationSettings
 from common.metrics import OperatingPoint, Scored, count, figures
 from common.metrics.answers import Answers, answers_of
+from common.metrics.thresholds import Wanted
 from tests.common.metrics.images import multi_label, single_label
 
 
@@ -58,7 +59,7 @@ def test_thresholds_sets_and_temperature_are_those_of_the_figures(
 
 
 def test_what_could_not_be_fitted_is_no_answer() -> None:
-    point = OperatingPoint(1.0, (None, 0), (None, None), None)
+    point = OperatingPoint(Wanted(0.9, 0.9, 0.9), 1.0, (None, 0), (None, None), None)
     one = answers_of(point, np.array([3.0, -3.0]), ("a", "b"), multi_label=True)
     assert one.conformal_set is None
     assert one.at_specificity == ("b",)
