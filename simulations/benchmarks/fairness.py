@@ -6,7 +6,8 @@ output_dir=runs/fairness-ham10000
 
 Further words are settings as of ``fedrounds simulate``, equal in both runs but for privacy. Every
 site counts by all columns of ``evaluation.subgroups``; a data set's own file in ``conf/data`` has
-them. Both models are scored on the same patients.
+them. Both models are scored on the same patients and draws, so that what privacy costs a group is
+paired by patient.
 
 Each cell is a whole run in ``output_dir/NAME-SEED``: one that has ended is read, one that was cut
 off goes on. ``fairness.md`` and ``fairness.json`` are the table.
@@ -14,19 +15,29 @@ off goes on. ``fairness.md`` and ``fairness.json`` are the table.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from client.cohort import Cohort
+from client.evaluation import evaluate
+from client.site import Site
 from common.checkpoint import write_bytes, write_json
 from common.compose import load_settings
 from common.config import Settings
 from common.errors import SettingsError
+from common.metrics.figures import Reading
 from common.metrics.group_text import BY_CLASS, OVERALL
+from common.metrics.paired import difference
 from common.metrics.text import figure_text
+from common.model_file import read_model_file
+from common.subgroups import SiteGroups
+from server.evaluation import pool_groups
 from simulations.benchmarks.timing import cells_folder, machine
 from simulations.cells import run_cell
 from simulations.report.text import guarantee_text
@@ -38,10 +49,10 @@ Subgroups = Mapping[str, Mapping[str, Any]]
 def main(words: Sequence[str]) -> None:
     folder, overrides = cells_folder(words)
     console = Console(soft_wrap=True)
-    results = {
-        name: run_cell(folder / f"{name}-{settings.seed}", settings, console)
-        for name, settings in cells(load_settings(overrides)).items()
-    }
+    runs = cells(load_settings(overrides))
+    folders = {name: folder / f"{name}-{settings.seed}" for name, settings in runs.items()}
+    results = {name: run_cell(folders[name], run, console) for name, run in runs.items()}
+    read = {name: read_groups(folders[name], run) for name, run in runs.items()}
     facts = {
         "schema": 1,
         "machine": machine(),
@@ -50,8 +61,12 @@ def main(words: Sequence[str]) -> None:
         "versions": results["private"]["versions"],
         "privacy": [{"site": s["name"], **s["privacy"]} for s in results["private"]["sites"]],
         "subgroups": {name: r["metrics"]["subgroups"] for name, r in results.items()},
+        "cost": {
+            column: {g: cost(private, read["plain"][column][g]) for g, private in groups.items()}
+            for column, groups in read["private"].items()
+        },
     }
-    text = table(facts["subgroups"]["plain"], facts["subgroups"]["private"])
+    text = table(facts["subgroups"]["plain"], facts["subgroups"]["private"], facts["cost"])
     write_json(folder / "fairness.json", facts)
     write_bytes(folder / "fairness.md", text.encode())
     console.print(text, highlight=False, markup=False)
@@ -87,32 +102,81 @@ def cells(settings: Settings) -> dict[str, Settings]:
     }
 
 
-def table(plain: Subgroups, private: Subgroups) -> str:
+def read_groups(folder: Path, settings: Settings) -> dict[str, dict[str, Reading]]:
+    """Each group of each column, on test patients of all sites, as a run's model scores them."""
+    file, model = read_model_file(folder)
+    experiment = replace(file.as_experiment(), evaluation=settings.evaluation)
+    privacy, counts, told = settings.privacy, {}, {}
+    for path in sorted((folder / "sites").iterdir()):
+        site = Site.open(path)
+        cohort = Cohort.load(site, experiment, "test")
+        release = evaluate(
+            model,
+            cohort,
+            experiment,
+            privacy.min_count,
+            draw=site.draw("test"),
+            columns=sorted(cohort.groups),
+        )
+        shutil.rmtree(path / "cache", ignore_errors=True)
+        if release is not None:
+            counts[site.name] = release.counts
+            told[site.name] = SiteGroups(groups=release.packed_groups())
+    return {
+        column: {
+            name: Reading(draws.take(0), experiment.classes, draws.take(slice(1, None)), None)
+            for name, draws in pool_groups(counts, told, column, experiment)
+            if draws.labels[0]
+        }
+        for column in privacy.subgroups
+    }
+
+
+def cost(private: Reading, plain: Reading) -> dict[str, Any]:
+    """What a group's figures change by under privacy, on the same patients."""
+    return {
+        **{key: difference(private, plain, key) for key in OVERALL},
+        **{
+            key: {c: difference(private, plain, key, k) for k, c in enumerate(plain.classes)}
+            for key in BY_CLASS
+        },
+    }
+
+
+def table(plain: Subgroups, private: Subgroups, costs: Subgroups) -> str:
     """Markdown: of each figure a row a group, and one of the gap between the groups."""
-    lines = ["| By | Figure | Group | Without privacy | With privacy |", "|---" * 5 + "|"]
-    for column in plain:
-        both = plain[column], private[column]
+    lines = [
+        "| By | Figure | Group | Without privacy | With privacy | Difference, paired |",
+        "|---" * 6 + "|",
+    ]
+    for column, found in plain.items():
+        one = found, private[column], costs[column]
         for key, title in OVERALL.items():
-            lines += _rows(column, title, both, (key,))
+            lines += _rows(f"{column} | {title}", *one, (key,))
         for key, title in BY_CLASS.items():
-            for name in both[0]["gaps"][key]:
-                lines += _rows(column, f"{title} of {name}", both, (key, name))
+            for name in found["gaps"][key]:
+                lines += _rows(f"{column} | {title} of {name}", *one, (key, name))
     return "\n".join(lines) + "\n"
 
 
 def _rows(
-    column: str, title: str, both: tuple[Mapping[str, Any], ...], path: tuple[str, ...]
+    head: str,
+    plain: Mapping[str, Any],
+    private: Mapping[str, Any],
+    costs: Mapping[str, Any],
+    path: tuple[str, ...],
 ) -> list[str]:
     lines = []
-    for group in both[0]["groups"]:
-        told = [figure_text(_at(one["groups"][group], path)) for one in both]
-        lines.append(f"| {column} | {title} | {group} | {' | '.join(told)} |")
-    gaps = [_at(one["gaps"], path) for one in both]
+    for group, change in costs.items():
+        parts = plain["groups"][group], private["groups"][group], change
+        told = [figure_text(_at(part, path)) for part in parts]
+        lines.append(f"| {head} | {group} | {' | '.join(told)} |")
+    gaps = [_at(one["gaps"], path) for one in (plain, private)]
     told = [
         figure_text(gap) + (f": {gap['highest']} above {gap['lowest']}" if gap["highest"] else "")
         for gap in gaps
     ]
-    return [*lines, f"| {column} | {title} | **gap** | {' | '.join(told)} |"]
+    return [*lines, f"| {head} | **gap** | {' | '.join(told)} | |"]
 
 
 def _at(found: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
