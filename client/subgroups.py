@@ -82,7 +82,6 @@ def count_groups(
         withheld = tuple(
             c for c, is_few in zip(experiment.classes, few[place], strict=True) if is_few
         )
-        releases.append(
-            GroupRelease(name, count_replicates(counted, draws[:, images]), withheld)
-        )  # 4
+        counts = count_replicates(counted, draws[:, images])  # 4
+        releases.append(GroupRelease(name, counts, withheld))
     return tuple(releases)

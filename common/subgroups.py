@@ -62,7 +62,8 @@ class SiteGroups:
         """
         asked, draws = settings.subgroups_of(part), 1 + settings.replicates_of(part)
         told = content.config_records.get(RECORD, ConfigRecord())
-        if set(told) != set(asked) or not set(told.values()) <= set(get_args(Status)):
+        known = all(status in get_args(Status) for status in told.values())
+        if set(told) != set(asked) or not known:
             raise MessageError(
                 f"{RECORD}: expected shown, withheld or absent for each that is asked"
             )

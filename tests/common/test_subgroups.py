@@ -91,6 +91,12 @@ def another_order(sums: np.ndarray) -> None:
             ),
             "shown, withheld or absent",
         ),
+        (
+            lambda c: c.__setitem__(
+                "subgroups", ConfigRecord({"sex": ["shown"], "age": "absent", "view": "absent"})
+            ),
+            "shown, withheld or absent",
+        ),
         (lambda c: change(c, "cells", one_more), "more than all together"),
         (lambda c: change(c, "sums", another_order), "other pairs than the scores"),
         (lambda c: c.__setitem__(GROUP, to_record({"cells": np.zeros(3)})), "replicates"),
