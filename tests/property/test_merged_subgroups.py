@@ -22,6 +22,7 @@ from common.metrics.values import MIN_POSITIVES
 from common.subgroups import SiteGroups
 from server.evaluation import pool_groups
 from tests.client.scoring import CLASSES, K, experiment_of
+from tests.common.metrics.images import single_label
 
 SEX = Grouping(values=("F", "M"))
 EXACT = {"abs": 1e-9, "rel": 1e-9}
@@ -134,6 +135,23 @@ def test_a_gap_is_of_the_groups_that_have_enough_images(case: Case) -> None:
         if gap["value"]:
             difference = compared[gap["highest"]] - compared[gap["lowest"]]
             assert gap["value"] == pytest.approx(difference, **EXACT)
+
+
+def test_a_group_that_one_site_has_is_exact_whoever_else_tells() -> None:
+    scored = single_label(80)
+    groups, place = np.repeat([0, 1], 40), np.repeat([0, 0, 1, 0], 20)
+    counts, told = {}, {}
+    for site in ("0", "1"):
+        here = place == int(site)
+        own, members = scored.take(here), groups[here]
+        counts[site] = count(own)
+        parts = [count_replicates(own, np.asarray(members == g, np.int64)[None]) for g in range(3)]
+        packed = tuple(Replicates.pack(part, counts[site]) for part in parts)
+        told[site] = SiteGroups({"sex": "shown"}, {"sex": packed})
+    asked = experiment(False, 0)
+    found = column_figures(pool_groups(counts, told, "sex", asked), CLASSES)["groups"]
+    assert found["F"]["auprc_bin_error"] == 0
+    assert found["M"]["auprc_bin_error"] > 0
 
 
 DRAWS, PATIENTS, REPLICATES = 100, 160, 60
