@@ -13,6 +13,7 @@ from simulations.report.svg import INK, SERIES, drawing, legend_below, svg_inlin
 from simulations.report.text import of_model
 
 Z95 = 1.959964
+ENDS = ("low", "high")
 
 
 def calibration_section(run: FinishedRun) -> Section | None:
@@ -89,9 +90,8 @@ def _abstention(number: str, name: str, curve: Sequence[Mapping[str, Any]]) -> P
     x = [point["coverage"] for point in curve]
     figures = [point["accuracy"] for point in curve]
     with drawing() as (figure, axes):
-        if all(f["low"] is not None for f in figures):
-            low, high = [f["low"] for f in figures], [f["high"] for f in figures]
-            axes.fill_between(x, low, high, color=SERIES[0], alpha=0.18, linewidth=0)
+        low, high = ([math.nan if f[e] is None else f[e] for f in figures] for e in ENDS)
+        axes.fill_between(x, low, high, color=SERIES[0], alpha=0.18, linewidth=0)
         axes.plot(x, [f["value"] for f in figures], color=SERIES[0], marker=".")
         axes.set(xlabel="share of images decided", ylabel="accuracy", xlim=(0, 1.02))
         svg = svg_inline(figure, f"abstention-{number}", title, description)

@@ -29,10 +29,10 @@ def _model(of_whom: str, metrics: Mapping[str, Any], wanted: Wanted) -> list[Blo
     if "noise_std" in metrics:
         blocks.append(Text(_noise(metrics)))
     else:
-        blocks.insert(0, _summary(f"All classes, {of_whom}", metrics))
+        blocks.insert(0, Text(f"Intervals are 95%. {bin_error_text(metrics)}."))
+        blocks.insert(1, _summary(f"All classes, {of_whom}", metrics))
         blocks += _points(of_whom, metrics, wanted)
         blocks.append(_confusion(of_whom, metrics))
-        blocks.append(Text(f"Intervals are 95%. {bin_error_text(metrics)}."))
     left_out = left_out_text(metrics)
     if left_out:
         blocks.append(Text(f"{left_out[0].upper()}{left_out[1:]}."))

@@ -59,6 +59,6 @@ def test_where_releases_differ_every_sites_own_is_told(
     told = card["privacy"]["test figures"]
     assert told["northfield"].startswith("exact")
     assert told["southgate"].startswith("ε = 2.000")
-    assert "0.625 [0.500, 0.750]" in page
+    assert "0.625 [0.500,\u00a00.750]" in page
     assert "pooled over northfield (exact), without southgate (noised)" in page
     assert "sites with noised counts: southgate" in page
