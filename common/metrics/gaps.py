@@ -106,6 +106,4 @@ def _gap(compared: Mapping[str, Reading], name: str, k: int | None = None) -> Fi
         top, bottom = (extreme(known, key=known.__getitem__) for extreme in (max, min))
         gap = difference(compared[top], compared[bottom], name, k)
         ends = {"highest": top, "lowest": bottom} if gap["value"] else ends
-        if not 0 < known[bottom] <= known[top] < 1:  # resampling does not move what is at an end
-            gap |= {"low": None, "high": None}
     return {**gap, "support": {"groups": list(known)}, **ends}

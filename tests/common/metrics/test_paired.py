@@ -50,3 +50,13 @@ def test_a_model_does_not_differ_from_itself() -> None:
     one = reading(single_label(PATIENTS))
     found = difference(one, one, "auroc_macro")
     assert (found["value"], found["low"], found["support"]) == (0.0, None, PATIENTS)
+
+
+def test_to_a_share_that_resampling_does_not_move_there_is_no_interval() -> None:
+    one = single_label(PATIENTS)
+    perfect = reading(replace(one, logits=one.logits + 100 * one.labels))
+    for pair in ((perfect, reading(one)), (reading(one), perfect)):
+        found = difference(*pair, "auroc", 0)
+        assert abs(found["value"]) > 0.05
+        assert found["low"] is None
+    assert difference(perfect, reading(one), "log_loss")["low"] is not None
