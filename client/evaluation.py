@@ -69,6 +69,7 @@ class ExactRelease:
                 names += [f"{name}, of {column} {group.name}" for name in counted]
         if self.replicates is not None:
             again = "the counts, reliability, log loss and Brier score"
+            again += ", and of those of each group" if self.groups else ""
             names.append(f"{len(self.replicates.cells)} bootstrap replicates of {again}")
         return names
 

@@ -171,6 +171,7 @@ def test_every_figure_of_a_group_is_named_and_so_is_what_is_withheld() -> None:
     assert "positives of cyst by score, of sex F" in names
     assert not any("scar" in name and "sex" in name for name in names)
     assert not any("unknown" in name for name in names)
+    assert names[-1].endswith("Brier score, and of those of each group")
     assert release.withheld_names()[:2] == ["scar of sex F", "scar of sex M"]
 
 
