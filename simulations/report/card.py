@@ -17,6 +17,7 @@ from common.errors import SettingsError
 from common.metrics.text import figure_text
 from common.schema import read_yaml, suggest
 from simulations.report import card_parts
+from simulations.report.card_privacy import privacy_facts
 from simulations.report.card_subgroups import subgroup_facts
 from simulations.report.checklists import ITEMS
 from simulations.report.run import FinishedRun
@@ -59,7 +60,7 @@ def model_card(run: FinishedRun, answers: Answers) -> dict[str, Any]:
         "data": card_parts.data_facts(run),
         "performance": card_parts.performance_facts(run),
         "subgroups": subgroup_facts(run),
-        "privacy": card_parts.privacy_facts(run),
+        "privacy": privacy_facts(run),
         "limits": card_parts.limits(run),
         "checklists": [
             {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Part = Literal["model", "training", "data", "performance", "privacy", "limits"]
+Part = Literal["model", "training", "data", "performance", "subgroups", "privacy", "limits"]
 """The parts of the card that a program can write."""
 
 
@@ -67,7 +67,7 @@ CLAIM = _items(
     ("28", "measures of performance", "performance"),
     ("29", "measures of uncertainty and significance", "performance"),
     ("30", "robustness or sensitivity analysis", None),
-    ("31", "how the model's decisions are explained", None),
+    ("31", "how the model's decisions are explained", "model"),
     ("32", "evaluation on internal data", "performance"),
     ("33", "testing on external data", None),
     ("34", "registration of a clinical trial", None),
@@ -113,7 +113,7 @@ TRIPOD_AI = _items(
     ("12f", "updating of the model after evaluation", None),
     ("12g", "how predictions are made in evaluation", "model"),
     ("13", "class imbalance", "training"),
-    ("14", "fairness", None),
+    ("14", "fairness", "subgroups"),
     ("15", "output of the model", "model"),
     ("16", "differences between development and evaluation data", None),
     ("17", "ethical approval", None),

@@ -13,7 +13,7 @@ import pytest
 
 import fedrounds
 from common.errors import SettingsError
-from simulations.report.card import ANSWERS, markdown, model_card, write_card
+from simulations.report.card import ANSWERS, PARTS, markdown, model_card, write_card
 from simulations.report.card_parts import training_facts
 from simulations.report.checklists import CLAIM, ITEMS, TRIPOD_AI
 from simulations.report.remake import remake_section
@@ -32,6 +32,7 @@ def test_a_finished_run_has_its_card_beside_the_model(finished_run: Path) -> Non
     facts = json.loads((finished_run / "model.json").read_text())
     assert card["model"]["files"] == {"model.safetensors": facts["sha256"]}
     assert card["model"]["classes"] == run.result["model"]["classes"]
+    assert card["model"]["explanations"].startswith("Grad-CAM")
     spent = max(site["privacy"]["epsilon_run"] for site in run.sites)
     for part in (f"ε ≤ {spent:.3f}", "δ = 1e-05", "each patient", "add-or-remove-one", "prv"):
         assert part in card["privacy"]["statement"]
@@ -178,6 +179,7 @@ def test_nothing_in_the_card_is_markup(changed: Callable[..., FinishedRun]) -> N
 
 def test_every_item_of_both_checklists_is_there_once() -> None:
     assert [item.number for item in CLAIM] == [str(n) for n in range(1, 45)]
+    assert {item.part for item in ITEMS} - {None} <= set(PARTS)
     numbers = [item.number for item in TRIPOD_AI]
     assert len(set(numbers)) == len(numbers)
     assert sorted({int("".join(c for c in n if c.isdigit())) for n in numbers}) == list(
