@@ -31,7 +31,7 @@ def _column(column: Mapping[str, Any], with_support: bool) -> Facts:
         if with_support:
             groups[name]["support"] = {c: f["support"] for c, f in found["auroc"].items()}
     gaps = {
-        f"{title}, {gap['highest']} less {gap['lowest']}": bare(gap)
+        title + (f", {gap['highest']} less {gap['lowest']}" if gap["highest"] else ""): bare(gap)
         for title, gap in gaps_of(column)
         if gap["value"] is not None
     }

@@ -196,6 +196,8 @@ def test_groups_come_without_their_support_under_privacy(
     told = card["subgroups"]["age"]
     assert told["sites"] == found["sites"]
     assert set(told["groups"]) == set(found["groups"])
+    assert all(gap["value"] is not None for gap in told["gaps"].values())
+    assert not any("None" in name for name in told["gaps"])
     for name, one in told["groups"].items():
         assert one["auroc_macro"]["value"] == found["groups"][name]["auroc_macro"]["value"]
         assert "support" not in str(one)
