@@ -13,8 +13,10 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from common.compose import load_settings
 from common.config import Experiment
 from common.errors import IncompleteRunError, JoinError
+from common.metrics import figures
 from common.models import build_model
 from common.parameters import arrays_of
+from server.counts_file import read_counts, write_counts
 from server.job import Job, Outcome
 from server.results import build_result, write_model
 from server.rounds import run_rounds
@@ -107,6 +109,11 @@ def check_outcome(name: str, job: Job, outcome: Outcome) -> None:
         assert any((arrays[k] != start[k]).any() for k in start)
     result, sites = build_result(job, outcome, {}, 0.0), list(outcome.descriptions)
     own = [site["personal"] for site in result["sites"]]
+    write_counts(job, outcome)
+    kept = read_counts(job.output_dir)
+    for site in result["sites"]:  # of two models that a site scored, those of the run's own
+        loss = figures(kept[site["name"]].counts, job.experiment.classes)["log_loss"]["value"]
+        assert loss == site["metrics"]["log_loss"]["value"]
     write_model(job, outcome)
     stems = sorted(path.stem for path in job.output_dir.glob("model*.json"))
     if name == "local":
