@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.errors import SettingsError
 from common.metrics import Counts
@@ -133,7 +134,7 @@ def _unpaired(one: SiteCounts, other: SiteCounts) -> str | None:
     return None
 
 
-def _sizes(counts: Counts) -> list[np.ndarray[Any, Any]]:
+def _sizes(counts: Counts) -> list[NDArray[np.int64]]:
     """Images with and without each class, of the counts or of each replicate."""
     return [counts.positives.sum(axis=-1), counts.negatives.sum(axis=-1)]
 

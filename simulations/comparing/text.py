@@ -55,7 +55,7 @@ def _methods(comparison: Mapping[str, Any]) -> TextTable:
         (
             method["runs"][0],
             ", ".join(map(str, method["seeds"])),
-            " ".join(f"{k}={v}" for k, v in method["settings"].items()) or "as the others",
+            " ".join(f"{k}={v}" for k, v in method["settings"].items()) or "one method alone",
         )
         for method in comparison["methods"]
     ]
