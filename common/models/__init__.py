@@ -10,4 +10,5 @@ from common.models.normalisation import normalisation_names as normalisation_nam
 from common.models.registry import MODELS as MODELS
 from common.models.registry import build_model as build_model
 from common.models.resnet import ResNet18 as ResNet18
+from common.models.scatter import Scatter as Scatter
 from common.models.wsnet import WSNet as WSNet
