@@ -40,7 +40,8 @@ def build_model(experiment: Experiment, seed: int = 0) -> Classifier:
         backbone = factory(3 if folded else experiment.data.channels, settings)
         prepare = ImageNetInput() if folded else None
         model = head(backbone, len(experiment.classes), settings.metadata, prepare)
-    model.backbone.requires_grad_(settings.trainable == "all")
+    if settings.trainable == "head":
+        model.backbone.requires_grad_(False)
     return model
 
 

@@ -24,12 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.config import ModelSettings
+from common.model_settings import ModelSettings
 from common.data.transforms import MEAN, STD
 from common.errors import SettingsError
 from common.models.classifier import Backbone
 from common.models.random_processes import random_images
-from common.models.registry import MODELS, only_small_stem
+from common.models.registry import MODELS, only_as_drawn
 
 SCALES = 4
 """Octaves."""
@@ -62,7 +62,7 @@ class Scatter(Backbone):
 
     def __init__(self, in_channels: int, settings: ModelSettings) -> None:
         super().__init__()
-        only_small_stem(settings)
+        only_as_drawn(settings)
         if settings.width % 2:
             raise SettingsError(
                 f"model.width={settings.width}: scatter has as many orientations, which come in "
