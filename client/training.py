@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from client.centring import is_due, measure_centre
 from client.cohort import Cohort
 from client.drift import Drift
 from client.loss import build_loss
@@ -55,6 +56,8 @@ def train_plain(
     loss = build_loss(experiment, cohort)
     model.train()
     optimizer = build_optimizer(model, strategy, drift)
+    if is_due(model):
+        measure_centre(model, cohort, target)
     first = (server_round - 1) * experiment.local_steps
     batches = epoch_batches(
         cohort.rows, strategy.batch_size, first, experiment.local_steps, experiment.seed, site

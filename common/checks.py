@@ -15,7 +15,7 @@ from common.errors import SettingsError
 from common.evaluation import check_evaluation
 from common.model_settings import ModelSettings
 from common.schema import build, parse_yaml, suggest
-from common.strategy_checks import check_strategy
+from common.strategy_checks import check_centred, check_strategy
 
 
 def parse_experiment(text: str) -> Experiment:
@@ -140,6 +140,8 @@ def check_experiment(experiment: Experiment) -> list[str]:
 def check_sizes(run: Settings | Experiment) -> list[str]:
     """The sizes that a simulation and a shared experiment both have."""
     problems = check_model(run.model, run.data)
+    if run.model.centred:
+        problems += check_centred(run.strategy)
     if run.privacy.augmentations > 1 and run.data.augmentation == "none":
         problems.append(
             f"privacy.augmentations={run.privacy.augmentations} with data.augmentation=none: every "

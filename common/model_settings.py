@@ -39,6 +39,11 @@ class ModelSettings:
     explains it, and the backbone leaves out its last halving, so that the map is finer."""
     trainable: Trainable = "all"
     """``head``: the backbone stays as it was pretrained, and neither gets noise nor is sent up."""
+    centred: bool = False
+    """Whether the features' mean is measured, in the first step that the model is trained for, and
+    subtracted; for a backbone that is not trained."""
+    centre_norm: float = 2.0
+    """L2 norm that each patient's features are clipped to in that step, under privacy."""
     metadata: Mapping[str, MetadataEncoding] = field(default_factory=dict)
     """Columns that are fused with the image, each with its encoding; a site gives those of them
     that stand in its ``data.metadata_columns``, and the rest are missing."""

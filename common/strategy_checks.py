@@ -20,6 +20,20 @@ READ_BY: dict[str, tuple[str, ...]] = {
 """Settings that some strategies alone read; another's would be set in vain."""
 
 
+MEAN_OF_MODELS = ("fedavg", "fedprox", "ditto", "fedbn", "local", *ROBUST)
+"""What makes of the sites' models one between them; the others go on in the same direction."""
+
+
+def check_centred(strategy: StrategySettings) -> list[str]:
+    """A centre is a place, to which each site goes in one step, and not a direction."""
+    if strategy.name in MEAN_OF_MODELS:
+        return []
+    return [
+        f"strategy.name={strategy.name} goes on where the sites went, which a mean that they "
+        f"measured is not for: with model.centred=true take one of {', '.join(MEAN_OF_MODELS)}"
+    ]
+
+
 def check_strategy(strategy: StrategySettings, privacy: PrivacyTarget) -> list[str]:
     """Return every contradiction, a line each."""
     return (

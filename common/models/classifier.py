@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from common.data.metadata import Encodings
+from common.models.centre import Centre
 from common.models.fusion import Fusion
 
 Inputs = tuple[Tensor, ...]
@@ -25,6 +26,7 @@ class Classifier(nn.Module):
         num_classes: K, the number of logits.
         metadata: what is fused with the image; empty for images alone.
         prepare: what is done to the images first, where it is not nothing.
+        centred: whether the features' mean is measured, and subtracted.
     """
 
     def __init__(
@@ -33,10 +35,12 @@ class Classifier(nn.Module):
         num_classes: int,
         metadata: Encodings,
         prepare: nn.Module | None = None,
+        centred: bool = False,
     ) -> None:
         super().__init__()
         self.prepare = prepare or nn.Identity()
         self.backbone = backbone
+        self.centre = Centre(backbone.out_channels) if centred else None
         self.head = self.make_head(backbone.out_channels, num_classes)
         self.fusion = Fusion(metadata, num_classes) if metadata else None
 
@@ -46,7 +50,7 @@ class Classifier(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """The feature map (B, ``out_channels``, h, w)."""
         features: Tensor = self.backbone(self.prepare(images))
-        return features
+        return features if self.centre is None else self.centre(features)
 
     def forward(self, images: Tensor, metadata: Tensor | None = None) -> Tensor:
         """Classify.

@@ -76,13 +76,13 @@ class _Draw:
         return torch.randn(shape, generator=self.generator)
 
     def field(self, channels: int, low: float, high: float) -> Tensor:
-        """A field of mean 0 and variance 1 whose amplitude falls as frequency^-α, α in low..high."""
+        """Of mean 0 and variance 1; its amplitude falls as frequency^-α, α between the two."""
         rows, columns = torch.fft.fftfreq(self.size), torch.fft.rfftfreq(self.size)
         frequency = torch.hypot(rows[:, None], columns[None])
         frequency[0, 0] = torch.inf  # no constant part
-        amplitude = frequency ** -self.uniform(low, high)
+        amplitude = torch.pow(frequency, -self.uniform(low, high))
         spectrum = torch.fft.rfft2(self.normal(channels)) * amplitude
-        field = torch.fft.irfft2(spectrum, s=(self.size, self.size))
+        field: Tensor = torch.fft.irfft2(spectrum, s=(self.size, self.size))
         return field / (field.std(dim=(2, 3), keepdim=True) + 1e-6)
 
     def texture(self) -> Tensor:
@@ -92,7 +92,9 @@ class _Draw:
 
     def blob(self) -> Tensor:
         """An ellipse anywhere, of any size, with an irregular edge, sharp or soft."""
-        along, across = self._turned(self.x - self.uniform(-0.6, 0.6), self.y - self.uniform(-0.6, 0.6))
+        along, across = self._turned(
+            self.x - self.uniform(-0.6, 0.6), self.y - self.uniform(-0.6, 0.6)
+        )
         long = torch.exp(self.uniform(-0.5, 0.5))
         radius = torch.hypot(along / long, across * long) / self.log_uniform(0.08, 0.8)
         radius = radius + self.uniform(0, 0.35) * self.field(1, 1.2, 2.5)

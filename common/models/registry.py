@@ -28,8 +28,8 @@ def build_model(experiment: Experiment, seed: int = 0) -> Classifier:
         seed: initialises the weights, without touching the global generator's state.
 
     Raises:
-        SettingsError: for an unknown name, listing what exists, or a stem or norm that it does not
-            have.
+        SettingsError: for an unknown name, listing what exists, a stem or norm that it does not
+            have, or a centre of features that training moves.
     """
     settings = experiment.model
     factory = MODELS.get(settings.name)
@@ -39,9 +39,17 @@ def build_model(experiment: Experiment, seed: int = 0) -> Classifier:
         torch.manual_seed(seed)
         backbone = factory(3 if folded else experiment.data.channels, settings)
         prepare = ImageNetInput() if folded else None
-        model = head(backbone, len(experiment.classes), settings.metadata, prepare)
+        model = head(
+            backbone, len(experiment.classes), settings.metadata, prepare, settings.centred
+        )
     if settings.trainable == "head":
         model.backbone.requires_grad_(False)
+    if settings.centred and any(p.requires_grad for p in model.backbone.parameters()):
+        raise SettingsError(
+            "model.centred=true: the features of a backbone that is trained do not stay where "
+            "their mean was measured; use model.trainable=head with model.pretrained, or "
+            "model=scatter"
+        )
     return model
 
 

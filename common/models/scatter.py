@@ -24,9 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.model_settings import ModelSettings
 from common.data.transforms import MEAN, STD
 from common.errors import SettingsError
+from common.model_settings import ModelSettings
 from common.models.classifier import Backbone
 from common.models.random_processes import random_images
 from common.models.registry import MODELS, only_as_drawn
@@ -81,8 +81,8 @@ class Scatter(Backbone):
         Over random images each channel's mean has mean 0, and all of them together have norm 1: a
         gradient of the head is then about as long as the error of its forecast.
         """
-        size = [max(1, side // self.stride) for side in images.shape[2:]]
-        pooled = [F.adaptive_avg_pool2d(one, size) for one in self.wavelets(images)]
+        height, width = (max(1, side // self.stride) for side in images.shape[2:])
+        pooled = [F.adaptive_avg_pool2d(one, (height, width)) for one in self.wavelets(images)]
         return (torch.cat(pooled, dim=1) - self.centre) / self.scale
 
 
@@ -125,7 +125,8 @@ class Wavelets(nn.Module):
             images = torch.einsum("oc,bchw->bohw", self.opponent, images)
         maps = [images]
         for scale in range(SCALES):
-            first = self._modulus(images)
+            # JPEG halves colour differences as a rule: their finest scale is empty, and costs most
+            first = self._modulus(images if scale else images[:, :1])
             maps.append(torch.log(first.mean(dim=2) + FLOOR))
             wave = first[:, 0]
             for _ in range(scale + 1, SCALES):
