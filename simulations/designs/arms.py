@@ -32,10 +32,16 @@ def alone(settings: Settings) -> Settings:
 
 
 def pooled(settings: Settings, sites: int) -> Settings:
-    """One site with all images, for as many steps as the ``sites`` take together.
+    """One site with all images, seen as often as the ``sites`` see theirs.
+
+    A step takes ``batch_size`` images wherever it is taken, so there are ``sites`` times as many
+    steps; but where it takes a share of the patients, as many.
 
     No hospital could do this; a simulation can, and it is what federating is measured against.
     """
+    steps = settings.rounds * settings.local_steps
+    if not settings.privacy.enabled or settings.privacy.sample_rate is None:
+        steps *= sites
     public = settings.privacy.public_patients
     if isinstance(public, Mapping):
         public = sum(public.values())
@@ -45,7 +51,7 @@ def pooled(settings: Settings, sites: int) -> Settings:
         privacy=replace(settings.privacy, public_patients=public),
         strategy=replace(settings.strategy, name="fedavg"),
         rounds=1,
-        local_steps=settings.rounds * settings.local_steps * sites,
+        local_steps=steps,
     )
 
 

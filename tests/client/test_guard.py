@@ -7,7 +7,7 @@ from torch import nn
 
 from client.privacy.guard import refuse_leaking_modules
 from common.errors import PrivacyError
-from common.models.registry import group_norm
+from common.models.batch_norm import group_norm
 
 
 def frozen_batch_norm() -> nn.Module:

@@ -1,0 +1,125 @@
+"""What joining and our recipe are worth at equal ε: one table, made of whole runs.
+
+    python -m simulations.benchmarks.utility experiment=ham10000 data.root=HAM10000_FOLDER \\
+        output_dir=runs/utility-ham10000
+    python -m simulations.benchmarks.utility experiment=pneumoniamnist data.root=FOLDER \\
+        partition=dirichlet partition.sites=4 epsilons=8,none output_dir=runs/utility-dirichlet
+
+At each ε stand: each site alone and all images pooled, which no hospital could do, both by our
+recipe; and the federation, by the plain recipe and by ours (``conf/recipe``). ε is each training
+patient's, and the same for every cell beside it; at ``none`` there is no privacy, and our recipe is
+the one for that. Recipes were chosen on other images, so no ε is spent on choosing.
+
+``epsilons`` are gone through in the order given; ``repeats`` says how many seeds at ε = 8 and
+``none`` (3 by default), the others have one. Each cell is a whole run in ``output_dir/
+EPSILON-ARM-SEED``: one that has ended is read, one that was cut off goes on. ``utility.md`` and
+``utility.json`` are the table of those that there are.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from common.checkpoint import write_bytes, write_json
+from common.compose import load_settings
+from common.config import Settings
+from common.errors import SettingsError
+from common.metrics.text import figure_text
+from simulations.benchmarks.timing import cells_folder, machine, take_word
+from simulations.cells import run_cell
+from simulations.designs.arms import alone, pooled
+
+NONE = "none"
+REPEATED = ("8", NONE)
+"""At which ε there are ``repeats`` seeds."""
+METRICS = {"auroc_macro": "macro AUROC", "balanced_accuracy": "balanced accuracy"}
+
+
+def main(words: Sequence[str]) -> None:
+    folder, rest = cells_folder(words)
+    epsilons, rest = take_word(rest, "epsilons", "8,none,1,3")
+    repeats, overrides = take_word(rest, "repeats", "3")
+    if not repeats.isdigit() or int(repeats) < 1:
+        raise SettingsError(f"repeats={repeats}: expected how many seeds, as 3")
+    console = Console(soft_wrap=True)
+    found: list[dict[str, Any]] = []
+
+    def run(arm: str, settings: Settings) -> dict[str, Any]:
+        name = f"{epsilon}-{arm}-{seed}"
+        console.print(f"cell {name}", highlight=False)
+        result = run_cell(folder / name, settings, console)
+        found.extend(rows(epsilon, arm, result))
+        write_json(folder / "utility.json", {"schema": 1, "machine": machine(), "rows": found})
+        write_bytes(folder / "utility.md", table(found).encode())
+        return result
+
+    for epsilon, seed in plan(epsilons.split(","), int(repeats)):
+        plain, ours = recipes(epsilon, [*overrides, f"seed={seed}"])
+        run("plain", plain)
+        sites = len(run("ours", ours)["sites"])
+        run("alone", alone(ours))
+        run("pooled", pooled(ours, sites))
+
+
+def plan(epsilons: Sequence[str], repeats: int) -> Iterator[tuple[str, int]]:
+    """ε and seed, in the order in which they are run."""
+    for epsilon in epsilons:
+        for seed in range(repeats if epsilon in REPEATED else 1):
+            yield epsilon, seed
+
+
+def recipes(epsilon: str, overrides: Sequence[str]) -> tuple[Settings, Settings]:
+    """The plain recipe's settings and ours, at one ε."""
+    ours, budget = "private", f"privacy.epsilon={epsilon}"
+    if epsilon == NONE:
+        ours, budget = "open", "privacy=none"
+    plain_settings = load_settings([*overrides, budget, "recipe=plain"])
+    return plain_settings, load_settings([*overrides, budget, f"recipe={ours}"])
+
+
+def rows(epsilon: str, arm: str, result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each model that the run ends with, scored on every site's test patients."""
+    models = result["local_metrics"] or {"": result["metrics"]}
+    return [
+        {
+            "epsilon": epsilon,
+            "arm": f"{arm}: {site}" if site else arm,
+            "seed": result["seed"],
+            **{metric: metrics[metric] for metric in METRICS},
+            "seconds": result["seconds"]["total"],
+            "versions": result["versions"],
+        }
+        for site, metrics in models.items()
+    ]
+
+
+def table(found: Iterable[Mapping[str, Any]]) -> str:
+    """Markdown: one line an arm, with the first seed's intervals and the spread over seeds."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in found:
+        groups.setdefault((row["epsilon"], row["arm"]), []).append(row)
+    heading = ["ε", "Model", *METRICS.values(), "AUROC over seeds", "Seconds"]
+    lines = [f"| {' | '.join(heading)} |", "|---" * len(heading) + "|"]
+    for (epsilon, arm), same in groups.items():
+        aurocs = [row["auroc_macro"]["value"] for row in same]
+        spread = " ".join(f"{value:.3f}" for value in aurocs)
+        if len(aurocs) > 1:
+            spread += f"; mean {statistics.mean(aurocs):.3f}"
+        words = [
+            epsilon,
+            arm,
+            *(figure_text(same[0][metric]) for metric in METRICS),
+            spread,
+            f"{statistics.median(row['seconds'] for row in same):.0f}",
+        ]
+        lines.append(f"| {' | '.join(words)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
