@@ -66,7 +66,7 @@ def remake_words(settings: Settings) -> list[str]:
     known = settings.experiment in choices["experiment"]
     words = [f"experiment={settings.experiment}"] if known else []
     base = compose_settings(words)
-    for group in sorted(choices.keys() - {"data", "experiment"}):
+    for group in sorted(choices.keys() - {"data", "experiment", "recipe"}):
         name = _choice(settings, group)
         if name in choices[group] and name != _choice(base, group):
             words.append(f"{group}={name}")
