@@ -1,6 +1,7 @@
 """What a fork server imports once, for all the processes that it forks."""
 
 PLAIN = [
+    "common.mortal",
     "client.app",
     "torch._dynamo",  # which the first optimiser of a process imports: 1 to 3 s
 ]

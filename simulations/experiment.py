@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ from common.checkpoint import write_json
 from common.config import Experiment, Settings
 from common.data.split import PARTS
 from common.errors import FedroundsError, IncompleteRunError, JoinError
-from common.flower import quiet_environment
 from common.schema import to_plain
 from common.start import Run
 from server.app import build_server_app
@@ -34,7 +32,7 @@ from server.tracking import TrackedProgress, Tracker, open_tracker, require_trac
 from simulations.console import ConsoleProgress, print_result, privacy_line
 from simulations.report.page import write_report
 from simulations.sites import Cohorts, prepare_cohorts, write_site_folders
-from simulations.workers import warm_up
+from simulations.warm import sites_at_once, warm_up
 
 
 def simulate(run: Run, console: Console) -> dict[str, Any]:
@@ -47,10 +45,8 @@ def simulate(run: Run, console: Console) -> dict[str, Any]:
         FedroundsError: with nothing written where the input was at fault.
     """
     started = time.monotonic()
-    quiet_environment()
     settings, folder = run.settings, run.output_dir
-    if settings.engine.name == "inprocess" and _sites_at_once(settings) > 1:
-        warm_up(settings.privacy.enabled)
+    warm_up(settings)
     require_tracker(settings.tracker)
     console.print(privacy_line(settings), highlight=False)
     with _all_or_nothing(folder):
@@ -155,14 +151,10 @@ def _engine(settings: Settings) -> Callable[[ServerApp, list[Path]], None]:
     from simulations.inprocess import balanced_workers, run_in_process
 
     def run(server_app: ServerApp, sites: list[Path]) -> None:
-        workers = engine.workers or balanced_workers(len(sites), _sites_at_once(settings))
+        workers = engine.workers or balanced_workers(len(sites), sites_at_once(settings))
         run_in_process(server_app, sites, workers)
 
     return run
-
-
-def _sites_at_once(settings: Settings) -> int:
-    return settings.engine.workers or max(1, (os.cpu_count() or 1) // settings.threads)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from rich.console import Console
 from common.compose import group_choices, load_settings
 from common.errors import SettingsError
 from common.start import new_run, resumed_run
+from simulations.warm import warm_up
 
 HELP = """\
 usage: fedrounds simulate [-m] [--resume RUN] [--json] [KEY=VALUE …]
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         run = resumed_run(Path(words[1]))
     else:
         run = new_run(load_settings(words))
+    warm_up(run.settings)  # beside the imports below, which take seconds as well
     from server.results import check_complete
     from simulations.designs.run import run_design
     from simulations.experiment import simulate

@@ -1,28 +1,23 @@
 """Worker processes that run the ClientApp, fed with bytes.
 
-Forked from a fork server that has imported the ClientApp and holds nothing else, so each begins as
-a clean process, as a deployed client does, and what was imported is in memory once. Requests and
-replies are the protobuf bytes of Flower messages: nothing is pickled between the processes.
+Forked from a server (``warm.py``) that has imported the ClientApp and holds nothing else, so each
+begins as a clean process, as a deployed client does, and what was imported is in memory once.
+Requests and replies are the protobuf bytes of Flower messages: nothing is pickled between the
+processes.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 from flwr.app import Error, Message
 
-from client.preload import PLAIN, PRIVATE
 from simulations.flower import from_bytes, node_context, to_bytes
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 WORKER_DIED = 1
 """Code of Flower's ``Error`` for a reply that a dead worker could not give."""
@@ -32,27 +27,6 @@ WORKER_DIED = 1
 class _Worker:
     process: multiprocessing.process.BaseProcess
     connection: Connection
-
-
-def warm_up(private: bool) -> None:
-    """Start the fork server, which imports what it needs while this process does other things."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRIVATE if private else PLAIN)
-    with _imported_from_here():
-        forkserver.ensure_running()
-
-
-@contextmanager
-def _imported_from_here() -> Iterator[None]:
-    """Let a new Python import these packages, and none of that name from the current folder."""
-    before = dict(os.environ)
-    path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
-    os.environ |= {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
-    try:
-        yield
-    finally:
-        for name in ("PYTHONPATH", "PYTHONSAFEPATH"):
-            os.environ.pop(name)
-        os.environ |= before
 
 
 class WorkerPool:

@@ -31,7 +31,6 @@ PRELOADED = [
     *PRIVATE,
     "client.deploy.consent",
     "flwr.supernode.runtime.run_clientapp",
-    "client.deploy.mortal",
 ]
 
 

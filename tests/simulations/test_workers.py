@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulations.inprocess import balanced_workers
-from simulations.workers import PROJECT, _imported_from_here
+from simulations.warm import PROJECT, imported_from_here
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_a_fork_server_finds_these_packages_first(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     before = dict(os.environ)
-    with _imported_from_here():
+    with imported_from_here():
         assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(PROJECT), "/elsewhere"]
         assert os.environ["PYTHONSAFEPATH"]
     assert dict(os.environ) == before
