@@ -2,7 +2,8 @@
 
     python -m simulations.benchmarks.gradient_modes output_dir=runs/gradient_modes [repeats=5]
 
-``ours``: Opacus's hooks with the samplers of ``client/privacy/samplers.py``. ``hooks``: with
+``ours``: Opacus's hooks with the samplers of ``client/privacy/samplers.py``, channels last, as
+training has them; the others have them first, as Opacus's own sampler needs them. ``hooks``: with
 Opacus's own samplers alone, and functorch where it has none. ``functorch``: for every layer.
 ``ew``: PyTorch's expanded weights. One thread; processor time of forward and backward, the modes in
 turn, medians. A mode that cannot do a model says why.
@@ -104,15 +105,15 @@ def measure(name: str, size: int, batch: int, repeats: int) -> dict[str, Cost]:
     experiment = shared(load_settings([*words, f"data.image_size={size}"]))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, 3, size, size, generator=generator)
-    images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(len(experiment.classes), (batch,), generator=generator)
     milliseconds: dict[str, list[float]] = {mode: [] for mode in MODES}
     failed: dict[str, str] = {}
     for _ in range(1 + repeats):
         for mode in [mode for mode in MODES if mode not in failed]:
-            model = build_model(experiment).to(memory_format=torch.channels_last).train()
+            layout = torch.channels_last if mode == "ours" else torch.contiguous_format
+            model = build_model(experiment).to(memory_format=layout).train()
             try:
-                seconds = gradients(mode, model, images, labels)
+                seconds = gradients(mode, model, images.contiguous(memory_format=layout), labels)
             except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
                 failed[mode] = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
                 continue
