@@ -13,6 +13,7 @@ import difflib
 import math
 import types
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -107,7 +108,7 @@ def mutable_twin(cls: type) -> type:
     frozen one: the same fields and defaults, not frozen. Its values have no types: :func:`build`
     checks those afterwards, and unlike OmegaConf it reports every wrong one, not just the first.
     """
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     fields: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(cls):
         hint = hints[field.name]
@@ -131,12 +132,18 @@ def _plain_field(default: Any) -> Any:
     return dataclasses.field(default=default)
 
 
+@cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    """Looked up once: it takes longer than the rest of :func:`build`, in every message."""
+    return get_type_hints(cls)
+
+
 def _dataclass(cls: type[T], values: object, where: str, problems: list[str]) -> T:
     if not isinstance(values, Mapping):
         expected = f"expected a group of settings, got {values!r}"
         problems.append(f"{where or cls.__name__}: {expected}")
         return cls.__new__(cls)
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     prefix = f"{where}." if where else ""
     for key in values:
