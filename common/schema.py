@@ -143,7 +143,7 @@ def _dataclass(cls: type[T], values: object, where: str, problems: list[str]) ->
         expected = f"expected a group of settings, got {values!r}"
         problems.append(f"{where or cls.__name__}: {expected}")
         return cls.__new__(cls)
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     prefix = f"{where}." if where else ""
     for key in values:
