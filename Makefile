@@ -20,7 +20,7 @@ install: $(STAMP)  ## make the virtual environment and install the project with 
 
 demo: $(STAMP)  ## train the phantom hospitals with patient-level privacy and say where the report is
 	@rm -rf $(DEMO_DIR)
-	$(BIN)/fedrounds simulate output_dir=$(DEMO_DIR)
+	$(BIN)/fedrounds simulate recipe=private output_dir=$(DEMO_DIR)
 	@echo "Open $(DEMO_DIR)/report.html in a browser."
 
 test: $(STAMP)  ## run the tests, but for the long ones of a deployment

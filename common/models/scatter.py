@@ -38,8 +38,8 @@ RADIUS, DEVIATION, FREQUENCY, SLANT = 3, 1.1, 1.9, 0.6
 it is along its wave crests (1 / slant)."""
 FLOOR = 0.01
 """Added before the logarithm: what grain of one grey level gives is below it."""
-TINY = 1e-10
-"""The same before the root, which has no gradient at 0."""
+TINY = 1e-6
+"""The same before the root, which is steep at 0: there it would make much of a runtime's rounding."""
 BLUR = (1, 3, 3, 1)
 """Of an even length, so that a mirrored image is halved to the mirrored half."""
 OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1 / 2, -1 / 2, 0), (1 / 4, 1 / 4, -1 / 2))

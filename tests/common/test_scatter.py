@@ -64,6 +64,13 @@ def test_random_images_have_features_about_zero_and_of_norm_one() -> None:
     assert 0.5 < found.norm(dim=1).mean() < 1.5
 
 
+def test_rounding_where_an_image_is_flat_is_not_taken_for_structure() -> None:
+    model, flat = Scatter(1, SCATTER), torch.full((1, 1, 32, 32), 2.0)
+    rounded = flat + 2e-5 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(0))
+    moved = (model(rounded) - model(flat)).abs() * model.scale
+    assert moved.max() < 1e-4
+
+
 @pytest.mark.parametrize(("size", "side"), [(28, 3), (32, 4), (64, 8)])
 def test_maps_of_all_scales_come_to_one_size(size: int, side: int) -> None:
     model = Scatter(1, SCATTER)

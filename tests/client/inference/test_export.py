@@ -42,7 +42,7 @@ def phantom_images(count: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return images, findings
 
 
-@pytest.mark.parametrize("name", ["cnn", "wsnet"])
+@pytest.mark.parametrize("name", ["cnn", "scatter", "wsnet"])
 def test_onnxruntime_has_the_auroc_of_pytorch_on_a_thousand_images(
     make_model: Make, name: str, capsys: Capture
 ) -> None:
