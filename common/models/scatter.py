@@ -39,7 +39,7 @@ it is along its wave crests (1 / slant)."""
 FLOOR = 0.01
 """Added before the logarithm: what grain of one grey level gives is below it."""
 TINY = 1e-6
-"""The same before the root, which is steep at 0: there it would make much of a runtime's rounding."""
+"""The same before the root: steep at 0, it would make much of a runtime's rounding."""
 BLUR = (1, 3, 3, 1)
 """Of an even length, so that a mirrored image is halved to the mirrored half."""
 OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1 / 2, -1 / 2, 0), (1 / 4, 1 / 4, -1 / 2))
