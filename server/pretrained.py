@@ -22,7 +22,7 @@ from server.torchvision_file import torchvision_arrays
 
 BACKBONE = "backbone."
 TORCHVISION = (".pth", ".pt", ".safetensors")
-ARCHITECTURE = ("name", "width", "stem", "norm")
+ARCHITECTURE = ("name", "width", "stem", "norm", "centred")
 """Which of a model's settings its backbone's arrays follow from, with the channels."""
 
 
@@ -64,13 +64,21 @@ def _own_arrays(path: Path, experiment: Experiment) -> Arrays:
         for key in ARCHITECTURE
         if getattr(here, key) != getattr(wanted, key)
     ]
+    channels = experiment.data.channels
+    if here.name == "scatter" and file.channels != channels:
+        problems.append(
+            f"model.pretrained={path}: it was trained with data.channels={file.channels}, and "
+            f"{channels} was asked for: scattering has other features of colour than of grey, so "
+            "take either for both"
+        )
     if problems:
         raise SettingsError(problems)
     arrays = arrays_of(model)
     if not _same_head(file, experiment):
         arrays = {name: value for name, value in arrays.items() if name.startswith(BACKBONE)}
-    if wanted.norm != "folded":  # what is folded takes three channels, whatever the images have
-        arrays = to_channels(arrays, experiment.data.channels)
+    if wanted.norm != "folded" and file.channels != channels:
+        # what is folded takes three channels, whatever the images have
+        arrays = to_channels(arrays, channels)
     return arrays
 
 

@@ -42,6 +42,7 @@ from simulations.hospitals import kept_hospitals
 STEMS = {
     "cnn": "small",
     "wsnet": "small",
+    "scatter": "small",
     "mobilenet": "small",
     "resnet18": "imagenet",
     "densenet121": "imagenet",

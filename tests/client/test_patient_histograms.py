@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 from torch import Tensor, nn
 
-from client.evaluation import BATCH, patient_labels
+from client.evaluation import BATCH
 from client.privacy.entropy import SecretStream
 from client.release import RELEASE_STEP, add_noise, patient_histograms
+from client.withholding import patient_labels
 from common.errors import PrivacyError
 from common.histograms import PATIENT_BINS, Histograms, count_patients, patient_bins
 from common.metrics.scores import log_odds
