@@ -16,7 +16,7 @@ from common.compose import load_settings
 from common.errors import SettingsError
 from server import rounds
 from server.deploy.jobfile import read_job, write_job
-from server.job import Job, Silent
+from server.job import Job, Outcome, Silent
 from server.keeping import Kept, averaged, better
 from server.results import build_result, write_model
 from server.rounds import run_rounds
@@ -121,17 +121,21 @@ def test_a_run_ends_with_its_best_round_and_tests_that_one(
     assert build_result(best, other, {}, 1.0)["metrics"] != result["metrics"]
 
 
+def cut_off_and_resumed(job: Job, folders: list[Path], after: int, output: Path) -> Outcome:
+    cut = replace(job, output_dir=output)
+    output.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(InterruptingGrid(folders, after), cut)
+    return run_rounds(InProcessGrid(folders, None), replace(cut, resume=True))
+
+
 @pytest.mark.parametrize("after", [5, 7])
 def test_a_run_that_goes_on_keeps_what_was_best_before(
     job: tuple[Job, list[Path]], after: int, tmp_path: Path
 ) -> None:
     best, folders = job
     whole = run_rounds(InProcessGrid(folders, None), best)
-    cut = replace(best, output_dir=tmp_path / "cut")
-    cut.output_dir.mkdir()
-    with pytest.raises(KeyboardInterrupt):
-        run_rounds(InterruptingGrid(folders, after), cut)
-    resumed = run_rounds(InProcessGrid(folders, None), replace(cut, resume=True))
+    resumed = cut_off_and_resumed(best, folders, after, tmp_path / "cut")
     assert resumed.kept_round == whole.kept_round == 2
     assert bits(resumed.models) == bits(whole.models)
 
@@ -151,11 +155,7 @@ def test_a_run_ends_with_the_average_also_where_it_was_cut_off(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "averaged", listened)
         whole = run_rounds(InProcessGrid(folders, None), whole_job)
-    cut = replace(whole_job, output_dir=tmp_path / "cut")
-    cut.output_dir.mkdir()
-    with pytest.raises(KeyboardInterrupt):
-        run_rounds(InterruptingGrid(folders, after), cut)
-    resumed = run_rounds(InProcessGrid(folders, None), replace(cut, resume=True))
+    resumed = cut_off_and_resumed(whole_job, folders, after, tmp_path / "cut")
     assert bits(resumed.models) == bits(whole.models)
     assert whole.kept_round == 4
     name = next(iter(seen[0]["shared"]))
