@@ -11,12 +11,9 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import time
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
@@ -35,6 +32,7 @@ from server.deploy.events import EVENTS, describe, result_lines
 from server.deploy.jobfile import write_job
 from server.deploy.members import synchronise
 from server.deploy.options import ServerOptions, choose_sites
+from server.deploy.report import write_report
 from server.deploy.superlink import CoordinatorProcesses
 from server.deploy.watch import Watch
 from server.job import Job
@@ -156,7 +154,7 @@ def _serve(
     if result is not None:
         for line in result_lines(result):  # 6
             journal.say(line)
-        _write_report(run.output_dir, journal)
+        write_report(run.output_dir, journal)
     return ended
 
 
@@ -207,13 +205,3 @@ def _write_folder(run: Run, job: Job, attempt: str) -> None:
         (folder / "config.yaml").write_text(config, encoding="utf-8")
         write_json(folder / "run.json", {"run_id": run.run_id})
     write_job(folder / "job.json", job, attempt)
-
-
-def _write_report(folder: Path, journal: Journal) -> None:
-    """Have ``fedrounds report`` write page and card: the server imports no simulations."""
-    words = [sys.executable, "-m", "fedrounds", "report", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        journal.say(f"report: {folder / 'report.html'}")
-    else:
-        journal.say(f"no report was written: {done.stderr.strip()}")

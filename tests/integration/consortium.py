@@ -77,6 +77,7 @@ class World(Loopback):
                 yield process
             except BaseException:
                 print((self.base / f"{run}.out").read_text()[-3000:])
+                print((self.coordinator / "log.jsonl").read_text()[-6000:])
                 raise
             finally:
                 stop(process)
