@@ -7,7 +7,8 @@ A round at a site, numbered as the design numbers it:
     4. draw patients, train, clip, noise (``privacy/training.py``)
     5. pack the answer, log the disclosure, store the bytes and commit (``answers.py``), send
 
-Nothing is kept in memory between messages: a deployed Flower client is a new process for each.
+Nothing that a message says is kept in memory for the next: a deployed Flower client is a new
+process for each. A simulation's worker keeps the tables that it read (``kept_tables.py``).
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ from common.config import SITE_NAME, SITE_NAME_RULE, Experiment, SourceSettings
 from common.data.dicom import Rendering
 from common.data.identity import identified
 from common.data.images import rendering_of
+from common.data.kept_tables import manifest_of_site
 from common.data.labels import has_several_labels
-from common.data.layouts import read_manifest
 from common.data.manifest import Manifest
-from common.data.partition import rows_of_site, site_names
+from common.data.partition import rows_by_site, site_names
 from common.data.pool import PoolSettings
 from common.data.split import PARTS, Part, rows_of_part
 from common.errors import PolicyError, SettingsError
@@ -83,15 +83,19 @@ class Site:
         Raises:
             DataError: where they cannot be used.
         """
-        manifest = read_manifest(self.settings.data, experiment.data, experiment.classes)
-        return self.identified(self.share(manifest))
+        settings = self.settings
+        return self.identified(
+            manifest_of_site(
+                settings.data, settings.partition, self.name, experiment.data, experiment.classes
+            )
+        )
 
     def share(self, manifest: Manifest) -> Manifest:
         """This site's part of the images that its ``data`` describe: all but in a simulation."""
         pool = self.settings.partition
         if pool is None:
             return manifest
-        return manifest.take(rows_of_site(manifest, pool, self.settings.data.split_key, self.name))
+        return manifest.take(rows_by_site(manifest, pool, self.settings.data.split_key)[self.name])
 
     def identified(self, manifest: Manifest) -> Manifest:
         """The images that have a patient id, or all where this site tells no patients apart.

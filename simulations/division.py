@@ -10,7 +10,7 @@ from common.config import SITE_NAME, SITE_NAME_RULE, Settings, SourceSettings, T
 from common.data.labels import derive_classes
 from common.data.layouts import read_manifest, read_records
 from common.data.manifest import Manifest
-from common.data.partition import rows_of_site, site_names
+from common.data.partition import rows_by_site, site_names
 from common.data.pool import PartitionSettings, PoolSettings
 from common.data.records import root_of
 from common.errors import DataError, SettingsError
@@ -62,8 +62,8 @@ class Division:
             return {n: read_manifest(s, task, classes) for n, s in self.sources.items()}
         source = next(iter(self.sources.values()))
         whole = read_manifest(source, task, classes)
-        rows = {n: rows_of_site(whole, self.pool, source.split_key, n) for n in self.sources}
-        return {name: whole.take(own) for name, own in rows.items() if len(own)}
+        rows = rows_by_site(whole, self.pool, source.split_key)
+        return {name: whole.take(rows[name]) for name in self.sources if len(rows[name])}
 
     def _holding_out(self, partition: PartitionSettings) -> Division:
         """All patients of the site that is held out are for testing: it evaluates and never trains.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,10 @@ def test_nothing_unsafe_is_loaded(forbidden: str) -> None:
 def test_files_hold_one_concept() -> None:
     long = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in SOURCES}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
+
+
+@pytest.mark.parametrize("module", ["server.app", "client.app", "simulations.experiment"])
+def test_opacus_is_imported_by_what_trains_with_privacy_alone(module: str) -> None:
+    """It takes two seconds: as long as PyTorch itself."""
+    code = f"import {module}, sys; sys.exit('opacus' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=PROJECT).returncode == 0

@@ -70,7 +70,7 @@ def list_images(site: Site, task: TaskSettings) -> Listing:
     except DataError as error:
         return list_folder(root, str(error).splitlines())
     try:
-        check_files(source, records)
+        check_files(source, [record.file for record in records])
     except DataError as error:
         problems += str(error).splitlines()
     records = with_every_frame(records, source)

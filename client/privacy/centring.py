@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from client.centring import mean_features, move_centre
 from client.entries import Charge
 from client.privacy.entropy import SecretStream
-from client.privacy.optimizer import PatientOptimizer
 from common.models import Classifier, Inputs
 
 
@@ -40,6 +39,8 @@ def measure_centre_privately(
         denominator: q × public count.
         stream: of the noise.
     """
+    from client.privacy.optimizer import PatientOptimizer  # Opacus: 2 s, as in training.py
+
     step = nn.Parameter(torch.zeros_like(_flat(model)))
     optimizer = PatientOptimizer(
         torch.optim.SGD([step], lr=1.0),

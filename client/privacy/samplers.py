@@ -12,6 +12,7 @@ from opacus.grad_sample.conv import compute_conv_grad_sample
 from opacus.utils.tensor_utils import unfold2d
 from torch import Tensor, nn
 
+from common.models.batch_norm import Affine
 from common.models.wsnet import WSConv2d
 
 Gradients = dict[Tensor, Tensor]
@@ -71,6 +72,21 @@ def standardised(layer: WSConv2d, activations: list[Tensor], backprops: Tensor) 
         layer.weight: gradient.view(-1, *layer.weight.shape),
         layer.gain: along,
         layer.shift: backprops.sum(dim=2),
+    }
+
+
+@register_grad_sampler(Affine)  # type: ignore[untyped-decorator]
+def scaled(layer: Affine, activations: list[Tensor], backprops: Tensor) -> Gradients:
+    """A folded BatchNorm's, of weight and bias, (B, C).
+
+    Args:
+        layer: scales and shifts each channel.
+        activations: its input, float32 (B, C, H, W), in a list of one.
+        backprops: gradient of the loss with respect to its output, float32 (B, C, H, W).
+    """
+    return {
+        layer.weight: (backprops * activations[0]).sum(dim=(2, 3)),
+        layer.bias: backprops.sum(dim=(2, 3)),
     }
 
 

@@ -33,13 +33,16 @@ READERS: Mapping[Layout, Callable[[SourceSettings], list[Record]]] = {
 }
 
 
-def read_manifest(source: SourceSettings, task: TaskSettings, classes: tuple[str, ...]) -> Manifest:
+def read_manifest(
+    source: SourceSettings, task: TaskSettings, classes: tuple[str, ...], *, look: bool = True
+) -> Manifest:
     """Read one site's images into a manifest.
 
     Args:
         source: the site's own paths and column names.
         task: the shared task.
         classes: the ordered public classes.
+        look: whether the images that a table names are looked for.
 
     Raises:
         DataError: on a missing folder or table, an unreadable table, an unknown column, an unknown
@@ -48,7 +51,8 @@ def read_manifest(source: SourceSettings, task: TaskSettings, classes: tuple[str
     records = read_records(source)
     if not records:
         raise DataError(f"{root_of(source)}: no rows are left to train on{_filter_text(source)}")
-    check_files(source, records)
+    if look:
+        check_files(source, [record.file for record in records])
     records = with_every_frame(records, source)
     return Manifest(
         root=root_of(source),
@@ -89,7 +93,7 @@ def _check_names(records: Sequence[Record], source: SourceSettings) -> None:
         )
 
 
-def check_files(source: SourceSettings, records: Sequence[Record]) -> None:
+def check_files(source: SourceSettings, files: Sequence[str]) -> None:
     """Every image that a table names must exist, and stand under the root.
 
     Raises:
@@ -99,8 +103,7 @@ def check_files(source: SourceSettings, records: Sequence[Record]) -> None:
         return
     root = root_of(source)
     missing, outside = [], []
-    for record in records:
-        file = record.file
+    for file in files:
         # A Path for each of a hundred thousand files would take a second, in every message.
         if ".." in file.split("/") or os.path.isabs(file):  # noqa: PTH117
             outside.append(file)

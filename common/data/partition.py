@@ -56,11 +56,15 @@ def sites_of_patients(manifest: Manifest, pool: PoolSettings, split_key: str) ->
     return sites
 
 
-def rows_of_site(
-    manifest: Manifest, pool: PoolSettings, split_key: str, site: str
-) -> NDArray[np.int64]:
-    """Rows of the pool that are at ``site``, int64 (m,), ascending."""
-    sites = sites_of_patients(manifest, pool, split_key)
-    number = site_names(pool).index(site)
-    rows = [row for row, patient in enumerate(manifest.patients) if sites[patient] == number]
-    return np.array(rows, dtype=np.int64)
+def rows_by_site(
+    manifest: Manifest, pool: PoolSettings, split_key: str
+) -> dict[str, NDArray[np.int64]]:
+    """Rows of the pool that are at each site, int64 (m,), ascending."""
+    places = sites_of_patients(manifest, pool, split_key)
+    rows: list[list[int]] = [[] for _ in range(pool.sites)]
+    for row, patient in enumerate(manifest.patients):
+        rows[places[patient]].append(row)
+    return {
+        name: np.array(own, dtype=np.int64)
+        for name, own in zip(site_names(pool), rows, strict=True)
+    }

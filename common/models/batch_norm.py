@@ -7,7 +7,6 @@ drawn as its paper has it, and then gives its BatchNorms away.
 from __future__ import annotations
 
 import torch
-from opacus.grad_sample import register_grad_sampler
 from torch import Tensor, nn
 
 from common.data.transforms import MEAN, STD
@@ -89,17 +88,6 @@ class Affine(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         return images * self.weight[:, None, None] + self.bias[:, None, None]
-
-
-@register_grad_sampler(Affine)  # type: ignore[untyped-decorator]  # opacus has no types
-def per_sample_gradients(
-    layer: Affine, activations: list[Tensor], backprops: Tensor
-) -> dict[Tensor, Tensor]:
-    """Each image's gradient of weight and bias, (B, C); both arguments are (B, C, H, W)."""
-    return {
-        layer.weight: (backprops * activations[0]).sum(dim=(2, 3)),
-        layer.bias: backprops.sum(dim=(2, 3)),
-    }
 
 
 class ImageNetInput(nn.Module):

@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from common.privacy.history import History
 from common.privacy.rdp import rdp_epsilon
@@ -61,6 +60,8 @@ def grid_of(history: History, delta: float) -> Grid | None:
     """
     if delta < MIN_DELTA or len(history) > MAX_SEGMENTS:
         return None
+    from scipy.fft import next_fast_len  # slow to import, for a price alone
+
     steps, error = sum(s.steps for s in history), delta * DELTA_SHARE
     longest = max(rdp_epsilon((replace(s, steps=1),), error / (8 * steps)) for s in history)
     reach = max(rdp_epsilon(history, error / 4), longest, PRV_ERROR) + 3

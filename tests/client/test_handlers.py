@@ -244,11 +244,11 @@ def test_a_site_that_describes_itself_reads_its_table_once(
 ) -> None:
     read: list[object] = []
 
-    def counted(*words: Any) -> Manifest:
+    def counted(*words: Any, **named: Any) -> Manifest:
         read.append(words)
-        return read_manifest(*words)
+        return read_manifest(*words, **named)
 
-    monkeypatch.setattr("client.site.read_manifest", counted)
+    monkeypatch.setattr("common.data.kept_tables.read_manifest", counted)
     content = send("query", Request("run", 0, experiment).pack(), site)
     assert Description.unpack(content).evaluate_only == ""
     assert len(read) == 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.data.manifest import Manifest
-from common.data.partition import rows_of_site, shares, site_names
+from common.data.partition import rows_by_site, shares, site_names
 from common.data.pool import PoolSettings
 from common.data.split import rows_of_part
 
@@ -41,7 +41,7 @@ def manifest_of(rows: list[tuple[str, float, bool]]) -> Manifest:
 
 
 def places(manifest: Manifest, pool: PoolSettings, key: str = "key") -> dict[str, list[int]]:
-    return {s: rows_of_site(manifest, pool, key, s).tolist() for s in site_names(pool)}
+    return {site: rows.tolist() for site, rows in rows_by_site(manifest, pool, key).items()}
 
 
 @given(images, pools)
