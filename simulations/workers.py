@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 
 from flwr.app import Error, Message
 
+from common.data.decoding.pool import share_of
 from simulations.flower import from_bytes, node_context, to_bytes
 
 WORKER_DIED = 1
@@ -34,6 +35,7 @@ class WorkerPool:
 
     def __init__(self, size: int) -> None:
         self._context = multiprocessing.get_context("forkserver")
+        self._size = size
         self._workers = [self._start() for _ in range(size)]
 
     def run(self, tasks: Sequence[tuple[Message, str]]) -> Iterator[Message]:
@@ -74,7 +76,7 @@ class WorkerPool:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        process = self._context.Process(target=_serve, args=(theirs, self._size), daemon=True)
         process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -87,11 +89,12 @@ class WorkerPool:
         return fresh
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, workers: int) -> None:
     """A worker's life: read a site's folder and a message, answer, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     from client.app import app  # imported here, since it is slow and only workers need it
 
+    share_of(workers)
     while True:
         try:
             site = connection.recv_bytes().decode()

@@ -14,11 +14,16 @@ from common.data.decoding.limits import LIMITS, Limits
 from common.data.decoding.process import Refusal, Reply, Worker
 
 
+def usual_size() -> int:
+    """Two where there are two cores: more would wait for whoever takes what they read."""
+    return min(2, os.cpu_count() or 1)
+
+
 class Pool:
     """Several workers over a list of files; each file goes to the next that is free."""
 
     def __init__(self, size: int | None = None, limits: Limits = LIMITS) -> None:
-        count = min(2, os.cpu_count() or 1) if size is None else size
+        count = usual_size() if size is None else size
         self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
         self._workers = [Worker(limits) for _ in range(max(1, count))]
         for worker in self._workers:
@@ -83,12 +88,19 @@ class Pool:
 
 _shared: Pool | None = None
 _shared_owner = 0
+_shared_size: int | None = None
+
+
+def share_of(processes: int) -> None:
+    """Have this process, one of so many that decode at once, start its part of the workers."""
+    global _shared_size
+    _shared_size = min(usual_size(), max(1, (os.cpu_count() or 1) // processes))
 
 
 def shared_pool() -> Pool:
     """This process's pool: its workers start with the first file and end with the process."""
     global _shared, _shared_owner
     if _shared is None or _shared_owner != os.getpid():  # a forked child has pipes of its own
-        _shared, _shared_owner = Pool(), os.getpid()
+        _shared, _shared_owner = Pool(_shared_size), os.getpid()
         atexit.register(_shared.close)
     return _shared
