@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from flwr.app import Error, Message
 
 from common.data.decoding.pool import share_of
+from common.processes import end_with_starter
 from simulations.flower import from_bytes, node_context, to_bytes
 
 WORKER_DIED = 1
@@ -91,6 +92,7 @@ class WorkerPool:
 
 def _serve(connection: Connection, workers: int) -> None:
     """A worker's life: read a site's folder and a message, answer, until the pipe closes."""
+    end_with_starter()  # or a message of many steps would be trained to its end for nobody
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     from client.app import app  # imported here, since it is slow and only workers need it
 
