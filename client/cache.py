@@ -1,6 +1,6 @@
 """Images decoded once: a memory-mapped array in the site's own ``cache/``.
 
-Handlers keep nothing in memory between messages, since a deployed Flower client is a new process
+Handlers keep no image in memory between messages, since a deployed Flower client is a new process
 for each; so what is slow to make is kept on disk.
 
 Each row of the array has a key: a hash of the file's path, size and times, and of the settings. A
