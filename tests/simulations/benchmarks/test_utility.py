@@ -25,7 +25,8 @@ def test_both_recipes_have_one_budget(epsilon: str) -> None:
         assert {s.privacy.epsilon for s in found} == {8.0}
     plain, ours = found
     assert (plain.model.name, plain.strategy.batch_size) == ("cnn", 64)
-    assert ours.model.name == ("wsnet" if epsilon == "none" else "scatter")
+    assert ours.model.name == ("cnn" if epsilon == "none" else "scatter")
+    assert ours.keep == "average"
     assert {s.seed for s in found} == {0}
 
 
