@@ -8,7 +8,7 @@
 At each ε stand: each site alone and all images pooled, which no hospital could do, both by our
 recipe; and the federation, by the plain recipe and by ours (``conf/recipe``). ε is each training
 patient's, and the same for every cell beside it; at ``none`` there is no privacy, and our recipe is
-the one for that. Recipes were chosen on other images, so no ε is spent on choosing.
+the one for that. Those for privacy were chosen on other images, so no ε is spent on choosing.
 
 ``epsilons`` are gone through in the order given; ``repeats`` says how many seeds at ε = 8 and
 ``none`` (3 by default), the others have one. Each cell is a whole run in ``output_dir/
