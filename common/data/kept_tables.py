@@ -44,7 +44,7 @@ def manifest_of_site(
         classes: the ordered public classes.
 
     Returns:
-        A manifest whose labels are read-only.
+        A manifest that is for reading alone: its labels may be the ones that are kept.
 
     Raises:
         DataError: as :func:`common.data.layouts.read_manifest`.
