@@ -29,11 +29,11 @@ class Frequencies:
 
     Attributes:
         shares: float64 (K,), of the images whose label is known; strictly between 0 and 1.
-        images: how many images the shares are of.
+        images: how many images each share is of, float64 (K,).
     """
 
     shares: NDArray[np.float64]
-    images: float
+    images: NDArray[np.float64]
 
     @staticmethod
     def counted(cohort: Cohort) -> Frequencies:
@@ -43,7 +43,7 @@ class Frequencies:
         """
         labels = cohort.labels[cohort.rows]
         known = (~np.isnan(labels)).sum(axis=0)
-        return Frequencies((np.nansum(labels, axis=0) + 1) / (known + 2), float(len(labels)))
+        return Frequencies((np.nansum(labels, axis=0) + 1) / (known + 2), known.astype(np.float64))
 
 
 def build_loss(experiment: Experiment, cohort: Cohort | None = None) -> Loss:
@@ -74,7 +74,7 @@ def _frequencies(experiment: Experiment, cohort: Cohort | None) -> Frequencies:
     settings = experiment.loss
     if settings.priors is not None:
         shares = np.array([settings.priors[name] for name in experiment.classes])
-        return Frequencies(shares, float(settings.prior_images or 1))
+        return Frequencies(shares, np.full(len(shares), float(settings.prior_images or 1)))
     if cohort is None:
         raise PrivacyError(f"loss={settings.name} under privacy needs public loss.priors")
     return Frequencies.counted(cohort)

@@ -15,7 +15,7 @@ from common.errors import SettingsError
 from common.evaluation import check_evaluation
 from common.model_settings import ModelSettings
 from common.schema import build, parse_yaml, suggest
-from common.strategy_checks import check_centred, check_strategy
+from common.strategy_checks import NO_SHARED_MODEL, check_centred, check_strategy
 
 
 def parse_experiment(text: str) -> Experiment:
@@ -66,6 +66,11 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
         )
     if settings.design != "none" and not has_data:
         problems.append(f"design={settings.design} needs all images on one machine: simulate")
+    if settings.design != "none" and settings.strategy.name in NO_SHARED_MODEL:
+        problems.append(
+            f"design={settings.design} scores one shared model at every site, and strategy.name="
+            f"{settings.strategy.name} has none: take another, as strategy=fedavg"
+        )
     if has_data:
         problems += _check_data(settings)
     elif settings.data.classes is None:
@@ -164,6 +169,8 @@ def check_model(model: ModelSettings, task: TaskSettings) -> list[str]:
             f"model.stem=imagenet needs data.image_size of 32 or more, got {task.image_size}: "
             "it leaves nothing of smaller images; use model.stem=small"
         )
+    if not 0 < model.centre_norm < math.inf:
+        problems.append(f"model.centre_norm: expected above 0, got {model.centre_norm}")
     for column, encoding in model.metadata.items():
         numeric = encoding.mean is not None and encoding.scale is not None
         if bool(encoding.values) is numeric or (numeric and (encoding.scale or 0) <= 0):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from common.config import PrivacyTarget, StrategySettings
 
@@ -20,8 +20,18 @@ READ_BY: dict[str, tuple[str, ...]] = {
 """Settings that some strategies alone read; another's would be set in vain."""
 
 
+NO_SHARED_MODEL = ("fedbn", "local")
+"""What ends with a model a site and none beside them."""
+
 MEAN_OF_MODELS = ("fedavg", "fedprox", "ditto", "fedbn", "local", *ROBUST)
 """What makes of the sites' models one between them; the others go on in the same direction."""
+
+
+def renamed(strategy: StrategySettings, name: str) -> StrategySettings:
+    """The same local optimisation under another strategy, which is told nothing in vain."""
+    default = {f.name: f.default for f in fields(StrategySettings)}
+    unread = {key: default[key] for key, readers in READ_BY.items() if name not in readers}
+    return replace(strategy, name=name, **unread)  # type: ignore[arg-type]
 
 
 def check_centred(strategy: StrategySettings) -> list[str]:

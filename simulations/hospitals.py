@@ -11,6 +11,7 @@ Everything follows from the seed: equal seeds write equal bytes.
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,12 +84,30 @@ def write_hospitals(root: Path, seed: int, hospitals: tuple[Hospital, ...] = HOS
         _write_hospital(root / hospital.name, hospital, np.random.default_rng([seed, index]), seed)
 
 
-def kept_hospitals(folder: Path, seed: int) -> Path:
-    """The hospitals of a seed, written once for all runs that are kept in ``folder``."""
-    root = folder / f"hospitals-{seed}"
+def kept_hospitals(
+    folder: Path,
+    seed: int,
+    hospitals: tuple[Hospital, ...] = HOSPITALS,
+    name: str = "hospitals",
+) -> Path:
+    """The hospitals of a seed, written once for all runs that are kept in ``folder``.
+
+    What an earlier call left unfinished is never taken for them.
+
+    Args:
+        folder: made if missing.
+        seed: what everything follows from.
+        hospitals: which to write.
+        name: of these hospitals, where there are others in ``folder``.
+
+    Returns:
+        Their root, ``folder/NAME-SEED``.
+    """
+    root = folder / f"{name}-{seed}"
     if not root.exists():
-        partial = folder / f"partial-{seed}"  # where an earlier call was cut off
-        write_hospitals(partial, seed)
+        partial = folder / f"partial-{name}-{seed}"
+        shutil.rmtree(partial, ignore_errors=True)
+        write_hospitals(partial, seed, hospitals)
         partial.rename(root)
     return root
 

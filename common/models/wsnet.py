@@ -65,8 +65,8 @@ class WSConv2d(nn.Conv2d):
     """A convolution whose filters are standardised before each use (Brock et al. 2021, eq. 1).
 
     Each output channel's filter is centred, brought to norm 1 over its fan-in, and multiplied by a
-    learnt gain: Ŵ = gain · scale · (W − mean W) / √(‖W − mean W‖² + ε). An input of mean square 1
-    then gives an output of about variance ``scale``².
+    learnt gain: Ŵ = gain · scale · (W − mean W) / √(‖W − mean W‖² + ε). An input of variance 1
+    then gives an output of about variance ``scale``²: a centred filter takes its mean out.
 
     Args:
         before: input channels.

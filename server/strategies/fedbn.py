@@ -3,7 +3,8 @@
 What normalises is found among the model's modules; all else is FedAvg's mean. The paper keeps the
 local part at the site, and speaks of BatchNorm. Here it is GroupNorm's scale and shift, since no
 model has BatchNorm's statistics, and the server keeps them under the site's name, since a site
-has no state: so the coordinator sees them, as it sees every update.
+has no state: so the coordinator sees them, as it sees every update. A site that has not trained,
+or never does, has the mean of the others'.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from common.config import Experiment
 from common.errors import SettingsError
 from common.messages import TrainAnswer
 from common.models import build_model, normalisation_names
-from common.parameters import Arrays, trained_names
-from server.strategies.base import STRATEGIES, StrategyState
+from common.parameters import trained_names
+from server.strategies.base import STRATEGIES, Models, StrategyState
 from server.strategies.fedavg import mean_model
 from server.strategies.own_models import OwnModels
 
 
 @STRATEGIES.register("fedbn")
 class FedBN(OwnModels):
-    """A model a site, which differ in their normalisation alone."""
+    """A model a site, which differ in their normalisation alone; that is the memory, by site."""
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment)
@@ -39,14 +40,7 @@ class FedBN(OwnModels):
     def aggregate_train(
         self, state: StrategyState, answers: Sequence[TrainAnswer]
     ) -> StrategyState:
-        mean, trained = mean_model(answers), {a.site: a.arrays for a in answers}
-        models = {
-            site: mixed(mean, trained.get(site, before), self.own)
-            for site, before in state.models.items()
-        }
-        return StrategyState(models, state.memory)
-
-
-def mixed(mean: Arrays, site: Arrays, own: frozenset[str]) -> Arrays:
-    """The arrays named in ``own`` from the site's model, and all others from the mean."""
-    return {name: site[name] if name in own else value for name, value in mean.items()}
+        mean = mean_model(answers)
+        trained = {a.site: {name: a.arrays[name] for name in sorted(self.own)} for a in answers}
+        own: Models = {**state.memory, **trained}
+        return StrategyState({site: {**mean, **own.get(site, {})} for site in state.models}, own)

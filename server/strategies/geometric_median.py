@@ -14,7 +14,8 @@ from server.strategies.robust import Robust, Rows
 SMOOTHING = 1e-6
 """ν: a distance below it counts as it, so that no answer's weight is infinite."""
 TOLERANCE = 1e-9
-"""The search ends when a step is shorter than this share of the sum of distances."""
+"""The search ends when a step is shorter than this share of the median distance: of n > 2f
+answers it is one of an honest site's, or below it, so that no liar can end the search."""
 MOST_STEPS = 1_000
 
 
@@ -44,6 +45,6 @@ def geometric_median(rows: Rows) -> Rows:
         after = (weights / weights.sum()) @ rows
         moved = float(np.linalg.norm(after - point))
         point = after
-        if moved <= TOLERANCE * float(distances.sum()):
+        if moved <= TOLERANCE * max(SMOOTHING, float(np.median(distances))):
             break
     return point

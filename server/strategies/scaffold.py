@@ -8,12 +8,15 @@ answer (option II of line 12),
 
 with the rates of the round's steps in Kη's place, and sends c − cₖ along with the next model. So a
 site needs no state, and under privacy cₖ follows from the noised update, which the ledger has paid
-for, and from nothing else.
+for, and from nothing else. The paper's sites count alike, and its c moves by the mean change of
+those that answer, so that it stays the mean of all cₖ (line 17). Here c is Σₖ nₖ cₖ / Σₖ nₖ over
+the sites that have ever answered, with the weights of the mean of the models: the mean gradient of
+the same objective, whoever misses a round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,11 +28,13 @@ from server.strategies.fedavg import mean_model, weighted_mean
 
 CONTROL = "control"
 """c in the memory; cₖ is ``control-SITE``."""
+WEIGHTS = "weights"
+"""nₖ in the memory, of each site that has answered, by its name: float64, no axis."""
 
 
 @STRATEGIES.register("scaffold")
 class Scaffold(Strategy):
-    """1. each answer gives its site's cₖ; 2. c moves with them; 3. the model is their mean."""
+    """1. each answer gives its site's cₖ; 2. c is their mean; 3. the model is the answers'."""
 
     def initial_state(self, arrays: Arrays, sites: Sequence[str]) -> StrategyState:
         zeros = {name: np.zeros_like(value) for name, value in arrays.items()}
@@ -46,15 +51,16 @@ class Scaffold(Strategy):
     ) -> StrategyState:
         x, c = state.models[SHARED], state.memory[CONTROL]
         rates = sum(round_rates(self.experiment, answers[0].server_round))
-        before = {a.site: state.memory[_control_of(a.site)] for a in answers}
-        after = {a.site: site_control(before[a.site], c, x, a.arrays, rates) for a in answers}  # 1
-        sites = sum(name != CONTROL for name in state.memory if name.startswith(CONTROL))
-        weights = [a.num_examples for a in answers]
-        memory = {
-            **state.memory,
-            **{_control_of(site): control for site, control in after.items()},
-            CONTROL: next_control(c, before, after, weights, len(answers) / sites),  # 2
-        }
+        memory = dict(state.memory)
+        for a in answers:  # 1
+            own = _control_of(a.site)
+            memory[own] = site_control(memory[own], c, x, a.arrays, rates)
+        counts = memory.get(WEIGHTS, {}) | {a.site: np.array(a.num_examples) for a in answers}
+        heard = sorted(counts)
+        memory[CONTROL] = weighted_mean(
+            [memory[_control_of(site)] for site in heard], [float(counts[site]) for site in heard]
+        )  # 2
+        memory[WEIGHTS] = counts
         return StrategyState({SHARED: mean_model(answers)}, memory)  # 3
 
 
@@ -73,30 +79,6 @@ def site_control(own: Arrays, c: Arrays, x: Arrays, y: Arrays, rates: float) -> 
         moved = (x[name].astype(np.float64) - y[name]) / rates
         control[name] = (value.astype(np.float64) - c[name] + moved).astype(value.dtype)
     return control
-
-
-def next_control(
-    c: Arrays,
-    before: Mapping[str, Arrays],
-    after: Mapping[str, Arrays],
-    weights: Sequence[float],
-    share: float,
-) -> Arrays:
-    """c ← c + (|S| / N) Σₖ pₖ (cₖ⁺ − cₖ), k in S, the sites that answered (line 17).
-
-    The paper's sites count alike. Here pₖ = nₖ / Σ n, as in the mean of the models: with every site
-    in every round, c is the mean gradient of the same objective.
-
-    Args:
-        c: before the round.
-        before: cₖ of each site in S.
-        after: cₖ⁺ of the same sites in the same order.
-        weights: nₖ in that order.
-        share: |S| / N.
-    """
-    changes = [{name: after[site][name] - before[site][name] for name in c} for site in after]
-    mean = weighted_mean(changes, weights)
-    return {name: (c[name] + share * mean[name]).astype(c[name].dtype) for name in c}
 
 
 def _control_of(site: str) -> str:

@@ -39,7 +39,7 @@ from server.strategies.robust import from_row, to_rows
 from simulations.benchmarks.attacks import ATTACKS, Attack
 from simulations.benchmarks.timing import cells_folder, machine
 from simulations.flower import become_server
-from simulations.hospitals import write_hospitals
+from simulations.hospitals import kept_hospitals
 from simulations.inprocess import InProcessGrid
 from simulations.sites import prepare_cohorts, write_site_folders
 
@@ -150,10 +150,8 @@ def run_cell(folder: Path, settings: Settings, kind: str) -> dict[str, Any]:
 
 def prepare(folder: Path, settings: Settings, kind: str) -> tuple[Experiment, list[Path]]:
     """The seven sites' folders, made once for all cells; those of swapped labels apart."""
-    hospitals = folder / "hospitals"
-    if not hospitals.exists():
-        write_hospitals(hospitals, settings.seed)
-    rooted = replace(settings, data=replace(settings.data, root=str(hospitals)))
+    root = kept_hospitals(folder, settings.seed)
+    rooted = replace(settings, data=replace(settings.data, root=str(root)))
     cohorts = prepare_cohorts(rooted, folder)
     flipped = kind == "label_flip"
     sites = write_site_folders(cohorts, folder / ("sites-flipped" if flipped else "sites"))

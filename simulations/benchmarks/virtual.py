@@ -24,7 +24,7 @@ from common.checkpoint import write_bytes, write_json
 from common.journal import read_lines
 from simulations.benchmarks.memory import cost_of
 from simulations.benchmarks.timing import cells_folder, machine, spread, take_word
-from simulations.hospitals import HOSPITALS, write_hospitals
+from simulations.hospitals import HOSPITALS, kept_hospitals
 
 PATIENTS = 8
 PIXELS = 32
@@ -56,13 +56,9 @@ def main(words: Sequence[str]) -> None:
 
 def measure(folder: Path, sites: int, words: Sequence[str]) -> dict[str, Any]:
     """One run over so many sites."""
-    root = folder / f"sites-{sites}"
-    if not root.exists():
-        partial = folder / f"partial-{sites}"  # where an earlier call was cut off
-        small = replace(HOSPITALS[0], patients=PATIENTS, pixels=PIXELS)
-        named = (replace(small, name=f"site-{number:04d}") for number in range(sites))
-        write_hospitals(partial, 0, tuple(named))
-        partial.rename(root)
+    small = replace(HOSPITALS[0], patients=PATIENTS, pixels=PIXELS)
+    named = tuple(replace(small, name=f"site-{number:04d}") for number in range(sites))
+    root = kept_hospitals(folder, 0, named, f"sites-{sites}")
     output = folder / f"run-{sites}-{time.strftime('%Y%m%d%H%M%S')}"
     given = [*BASE, f"data.root={root}", f"output_dir={output}", *words]
     cost = cost_of("-m", "fedrounds", "simulate", *given)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from common.config import Settings
+from common.strategy_checks import renamed
 
 FEDERATION = "federation"
 ALONE = "alone"
@@ -22,13 +23,8 @@ def federation(settings: Settings) -> Settings:
 
 
 def alone(settings: Settings) -> Settings:
-    """Each site trains its own model, for as many steps and without interruption."""
-    return replace(
-        federation(settings),
-        strategy=replace(settings.strategy, name="local"),
-        rounds=1,
-        local_steps=settings.rounds * settings.local_steps,
-    )
+    """Each site trains its own model, for as many steps."""
+    return _trained_apart(settings, "local", settings.local_steps)
 
 
 def pooled(settings: Settings, sites: int) -> Settings:
@@ -39,26 +35,44 @@ def pooled(settings: Settings, sites: int) -> Settings:
 
     No hospital could do this; a simulation can, and it is what federating is measured against.
     """
-    steps = settings.rounds * settings.local_steps
+    steps = settings.local_steps
     if not settings.privacy.enabled or settings.privacy.sample_rate is None:
         steps *= sites
     public = settings.privacy.public_patients
     if isinstance(public, Mapping):
         public = sum(public.values())
+    elif public is not None:  # each site's
+        public *= sites
     return replace(
-        federation(settings),
+        _trained_apart(settings, "fedavg", steps),
         partition=replace(settings.partition, name="iid", sites=1, held_out=None),
         privacy=replace(settings.privacy, public_patients=public),
-        strategy=replace(settings.strategy, name="fedavg"),
-        rounds=1,
-        local_steps=steps,
+        quorum=None,
+    )
+
+
+def _trained_apart(settings: Settings, strategy: str, local_steps: int) -> Settings:
+    """Training that is mixed with nobody's, of so many steps for each round of the federation.
+
+    An optimiser with a memory would lose it at the end of each round for nothing: it takes all
+    steps in one. Plain SGD has none: the same rounds take the same steps, and what is made
+    of rounds, as their average, this run has too.
+    """
+    rounds, optimiser = settings.rounds, settings.strategy
+    if optimiser.optimizer != "sgd" or optimiser.momentum > 0:
+        rounds, local_steps = 1, rounds * local_steps
+    return replace(
+        federation(settings),
+        strategy=renamed(optimiser, strategy),
+        rounds=rounds,
+        local_steps=local_steps,
     )
 
 
 def without(settings: Settings, site: str) -> Settings:
     """The federation of all other sites; ``site`` is external, and all its patients are scored."""
     partition = replace(settings.partition, held_out=site)
-    return replace(federation(settings), partition=partition)
+    return replace(federation(settings), partition=partition, quorum=None)
 
 
 def without_name(site: str) -> str:

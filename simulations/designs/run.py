@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,7 +21,7 @@ from simulations.cells import run_cell
 from simulations.designs.arms import FEDERATION, arms_of, federation
 from simulations.designs.comparison import compare
 from simulations.designs.text import markdown, table
-from simulations.hospitals import write_hospitals
+from simulations.hospitals import kept_hospitals
 from simulations.report.page import write_report
 
 OF_THE_FEDERATION = ("model.json", "model.safetensors", "rounds.jsonl")
@@ -79,10 +78,5 @@ def _begin(run: Run) -> Settings:
         write_json(folder / "run.json", {"run_id": run.run_id})
     if not (settings.data.phantom and settings.data.root is None):
         return settings
-    root = folder / "hospitals"
-    if not root.exists():
-        drawn = folder / "hospitals.part"
-        shutil.rmtree(drawn, ignore_errors=True)
-        write_hospitals(drawn, settings.seed)
-        drawn.rename(root)
-    return replace(settings, data=replace(settings.data, root=str(Path(root))))
+    root = kept_hospitals(folder, settings.seed)
+    return replace(settings, data=replace(settings.data, root=str(root)))

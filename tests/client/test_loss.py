@@ -118,8 +118,9 @@ def assert_equal(one: Loss, other: Loss) -> None:
 def test_an_absent_class_has_a_finite_prior() -> None:
     labels = np.array([[1, NAN], [1, NAN]], np.float32)
     images = np.zeros((2, 1, 1, 1), np.uint8)
-    shares = Frequencies.counted(Cohort(images, labels, np.arange(2), ())).shares
-    assert shares.tolist() == [0.75, 0.5]
+    counted = Frequencies.counted(Cohort(images, labels, np.arange(2), ()))
+    assert counted.shares.tolist() == [0.75, 0.5]
+    assert counted.images.tolist() == [2, 0]  # an unknown label makes no class more frequent
 
 
 def test_an_unknown_label_counts_for_nothing_and_the_mean_is_over_the_known() -> None:

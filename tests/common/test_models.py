@@ -188,7 +188,7 @@ def test_wsnet_uses_filters_of_mean_zero_and_norm_one() -> None:
 
 
 def test_a_block_of_wsnet_adds_alpha_squared_to_the_variance_of_its_signal() -> None:
-    """Each convolution's input has mean square 1, or the branch would grow or fade with depth."""
+    """Each convolution's input has variance 1, or the branch would grow or fade with depth."""
     torch.manual_seed(0)
     signal = 2**0.5 * torch.randn(16, 64, 16, 16)
     branch = (Block(64, 64, 1, scale=GAMMA / 2**0.5)(signal) - signal) / ALPHA

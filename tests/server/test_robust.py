@@ -81,6 +81,15 @@ def test_the_geometric_median_is_where_no_step_shortens_the_distances() -> None:
     np.testing.assert_allclose(corner, [0, 0], atol=1e-3)
 
 
+def test_how_far_a_lie_is_does_not_end_the_search_for_the_geometric_median() -> None:
+    honest = np.random.default_rng(1).normal(1.0, 0.1, size=(6, 40))
+    near, far = (
+        geometric_median(np.vstack([honest, np.full((1, 40), lie)])) for lie in (1e4, 1e12)
+    )
+    spread = np.linalg.norm(honest - honest.mean(axis=0), axis=1).max()
+    assert np.linalg.norm(near - far) < 1e-3 * spread
+
+
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("lie", [1e30, -1e6, 3.0, 0.0])
 def test_one_answer_that_may_be_anything_leaves_the_others_range(name: str, lie: float) -> None:

@@ -15,7 +15,8 @@ def test_hospitals_are_written_once_a_seed_and_half_written_ones_again(
 ) -> None:
     written: list[int] = []
 
-    def write(root: Path, seed: int) -> None:
+    def write(root: Path, seed: int, _: object) -> None:
+        assert not root.exists()
         root.mkdir(parents=True, exist_ok=True)
         written.append(seed)
         if len(written) == 1:

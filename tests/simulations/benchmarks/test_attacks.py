@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from common.errors import SettingsError
 from server.strategies.robust import squared_distances
 from simulations.benchmarks import attack, unlike
 from simulations.benchmarks.attacks import ATTACKS, alie, blow_up, min_max, sign_flip
+from simulations.hospitals import HOSPITALS, kept_hospitals
 
 SENT = np.array([1.0, 1.0])
 HONEST = np.array([[2.0, 0.0], [4.0, 0.0], [3.0, 3.0]])
@@ -44,17 +46,13 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """One strategy under two attacks, on few and small images."""
     monkeypatch.setattr(attack, "STRATEGIES", ("median",))
     monkeypatch.setattr(attack, "KINDS", ("clean", "label_flip", "times_1e6"))
-    monkeypatch.setattr(attack, "write_hospitals", _few)
+    monkeypatch.setattr(attack, "kept_hospitals", _few)
     small = ["rounds=1", "local_steps=1", "model.width=4", "data.image_size=16"]
     return [f"output_dir={tmp_path / 'attack'}", *small, "strategy.batch_size=4"]
 
 
-def _few(root: Path, seed: int) -> None:
-    from dataclasses import replace
-
-    from simulations.hospitals import HOSPITALS, write_hospitals
-
-    write_hospitals(root, seed, (replace(HOSPITALS[0], patients=80),))
+def _few(folder: Path, seed: int) -> Path:
+    return kept_hospitals(folder, seed, (replace(HOSPITALS[0], patients=80),))
 
 
 def test_the_table_of_attacks_goes_on_where_it_stopped(
