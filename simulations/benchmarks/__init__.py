@@ -1,1 +1,1 @@
-"""What takes time, measured: run as ``python -m simulations.benchmarks.NAME [--json]``."""
+"""What takes time, measured: ``python -m simulations.benchmarks.NAME --help`` says how."""

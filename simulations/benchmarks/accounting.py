@@ -1,15 +1,17 @@
 """Seconds of an ε query: 1,000 equal rounds, and PRV beside RDP over several histories.
 
+    python -m simulations.benchmarks.accounting [--json] [repeats=5]
+
 Each repeat moves σ by a billionth, so that no cache helps it.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from common.privacy.accounting import Accountant, Segment, epsilon, plan_noise_multiplier
+from simulations.benchmarks.command import no_more, run, take_count, take_json
 from simulations.benchmarks.timing import Timing, measure, tell
 
 DELTA = 1e-5
@@ -25,12 +27,13 @@ HISTORIES: dict[str, Sequence[Segment]] = {
 }
 
 
-def main(words: Sequence[str]) -> int:
-    """Measure and print; ``--json`` prints JSON alone, ``--repeats N`` sets the repeats (5)."""
-    repeats = int(words[words.index("--repeats") + 1]) if "--repeats" in words else 5
+def main(words: Sequence[str]) -> None:
+    """Measure and print."""
+    as_json, words = take_json(words)
+    repeats, words = take_count(words, "repeats", 5)
+    no_more(words, "repeats=N", "--json")
     facts = {name: version(name) for name in ("opacus", "numpy", "scipy")}
-    tell(f"ε at δ = {DELTA:g}", timings(repeats), "--json" in words, **facts)
-    return 0
+    tell(f"ε at δ = {DELTA:g}", timings(repeats), as_json, **facts)
 
 
 def timings(repeats: int) -> list[Timing]:
@@ -59,4 +62,4 @@ def query(history: Sequence[Segment], accountant: Accountant) -> Callable[[int],
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main)

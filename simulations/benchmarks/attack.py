@@ -14,7 +14,6 @@ where the first one stopped. ``attack.md`` and ``attack.json`` are the table.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -37,7 +36,8 @@ from server.results import versions
 from server.rounds import run_rounds
 from server.strategies.robust import from_row, to_rows
 from simulations.benchmarks.attacks import ATTACKS, Attack
-from simulations.benchmarks.timing import cells_folder, machine
+from simulations.benchmarks.command import cells_folder, run
+from simulations.benchmarks.timing import machine
 from simulations.flower import become_server
 from simulations.hospitals import kept_hospitals
 from simulations.inprocess import InProcessGrid
@@ -190,4 +190,4 @@ def _text(cell: dict[str, Any] | None, clean: dict[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -1,18 +1,17 @@
 """Decoding in worker processes against a bare pydicom loop, and against the cache.
 
-    python -m simulations.benchmarks.decoding [--json] [--files=1000] [--pixels=768] [FOLDER]
+    python -m simulations.benchmarks.decoding [--json] [files=1000] [pixels=768] [folder=PATH]
 
-Writes phantom radiographs to FOLDER (by default the system's folder for temporary files), native
-and in three compressed transfer syntaxes that pydicom decodes by itself, and makes images of 64 ×
-64 pixels of them: in this process with pydicom alone, with two workers within their limits, and
-from the cache. All three give the same images, within one grey level. The first two take turns,
-some files each, so that whatever else the machine does slows both.
+Writes phantom radiographs to ``folder`` (by default the system's for temporary files), native and
+in three compressed transfer syntaxes that pydicom decodes by itself, and makes images of 64 × 64
+pixels of them: in this process with pydicom alone, with two workers within their limits, and from
+the cache. All three give the same images, within one grey level. The first two take turns, some
+files each, so that whatever else the machine does slows both.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +33,7 @@ from common.config import TaskSettings
 from common.data.decoding.process import Refusal
 from common.data.images import read_image, read_many, refused
 from common.data.manifest import Manifest
+from simulations.benchmarks.command import no_more, run, take_count, take_json, take_word
 from simulations.hospitals import HOSPITALS, draw_image, to_dicom
 
 SYNTAXES = (
@@ -175,13 +175,14 @@ def _timed(work: Callable[..., object], *arguments: object) -> float:
 
 
 def main(words: Sequence[str]) -> None:
-    options = dict(word[2:].split("=") for word in words if word.startswith("--") and "=" in word)
-    folders = [word for word in words if not word.startswith("--")]
-    with tempfile.TemporaryDirectory(dir=folders[0] if folders else None) as folder:
-        figures = measure(
-            Path(folder), int(options.get("files", 1000)), int(options.get("pixels", 768))
-        )
-    if "--json" in words:
+    as_json, words = take_json(words)
+    files, words = take_count(words, "files", 1000)
+    pixels, words = take_count(words, "pixels", 768)
+    parent, words = take_word(words, "folder", "")
+    no_more(words, "files=N", "pixels=N", "folder=PATH", "--json")
+    with tempfile.TemporaryDirectory(dir=parent or None) as folder:
+        figures = measure(Path(folder), files, pixels)
+    if as_json:
         print(json.dumps(figures, indent=1))
         return
     for syntax, each in figures["milliseconds_a_file"].items():
@@ -194,4 +195,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -1,6 +1,6 @@
 """What a round costs over real processes: seconds, and the memory of each process.
 
-    python -m simulations.benchmarks.deployment [--json] [--rounds N]
+    python -m simulations.benchmarks.deployment [--json] [rounds=10]
 
 A server and three sites on this machine, over TLS and nginx, without privacy, two steps a round.
 The small model trains in no time, so that its rounds are what the deployment itself costs; the
@@ -11,7 +11,6 @@ on the validation part.
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from rich.table import Table
 
 from common.errors import ProcessError
 from common.journal import read_lines
+from simulations.benchmarks.command import no_more, run, take_count, take_json
 from simulations.benchmarks.timing import Timing, tell
 from simulations.loopback import Loopback, Process, family_of, terminate
 
@@ -54,7 +54,9 @@ Peaks = dict[str, float]
 
 def main(words: Sequence[str]) -> None:
     """Measure and print."""
-    rounds = int(words[words.index("--rounds") + 1]) if "--rounds" in words else ROUNDS
+    as_json, words = take_json(words)
+    rounds, words = take_count(words, "rounds", ROUNDS)
+    no_more(words, "rounds=N", "--json")
     counts = dict(zip(MODELS, (rounds, LARGE_ROUNDS), strict=True))
     timings: list[Timing] = []
     memory: dict[str, Peaks] = {}
@@ -71,7 +73,6 @@ def main(words: Sequence[str]) -> None:
         finally:
             for client in world.clients.values():
                 terminate(client)
-    as_json = "--json" in words
     tell("a round", timings, as_json, **({"mebibytes": memory} if as_json else {}))
     if not as_json:
         _print(memory)
@@ -130,4 +131,4 @@ def _print(memory: Mapping[str, Peaks]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -10,7 +10,6 @@ round. ``inprocess`` and ``ray`` are whole runs of ``fedrounds simulate``; ``pla
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,10 @@ from rich.console import Console
 
 from common.checkpoint import write_bytes, write_json
 from common.compose import load_settings
+from simulations.benchmarks.command import cells_folder, run, take_count, take_word
 from simulations.benchmarks.memory import Cost, cost_of
 from simulations.benchmarks.speed import shared
-from simulations.benchmarks.timing import cells_folder, machine, spread, take_word
+from simulations.benchmarks.timing import machine, spread
 from simulations.hospitals import kept_hospitals
 
 BASE = (
@@ -43,7 +43,7 @@ ENGINES = ("inprocess", "ray", "plain")
 def main(words: Sequence[str]) -> None:
     folder, words = cells_folder(words)
     counts, words = take_word(words, "sites", "3,10,50")
-    repeats, words = take_word(words, "repeats", "1")
+    repeats, words = take_count(words, "repeats", 1)
     console = Console(soft_wrap=True)
     root = kept_hospitals(folder, 0)
     rows: list[dict[str, Any]] = []
@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> None:
         own = [f"partition.sites={sites}", f"privacy.public_patients={PATIENTS // sites}"]
         given = [*BASE, f"data.root={root}", *own, *words]
         costs: dict[str, list[Cost]] = {engine: [] for engine in ENGINES}
-        for _ in range(int(repeats)):
+        for _ in range(repeats):
             for engine, cost in one_turn(folder, sites, given):
                 costs[engine].append(cost)
                 console.print(f"{sites} sites, {engine}: {cost.seconds:.1f} s", highlight=False)
@@ -100,4 +100,4 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

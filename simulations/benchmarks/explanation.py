@@ -14,7 +14,6 @@ there are.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +29,18 @@ from client.cache import decoded_images
 from client.site import Site
 from common.checkpoint import read_json, write_bytes, write_json
 from common.compose import load_settings
-from common.config import Settings
 from common.data.transforms import normalise
 from common.explain import MethodName, saliency
 from common.extras import require_extra
 from common.metrics.text import figure_text
 from common.model_file import read_model_file
 from common.models.classifier import Classifier
+from simulations.benchmarks.command import cells_folder, run
 from simulations.benchmarks.localisation import Localised, shrunk
-from simulations.benchmarks.timing import cells_folder, machine
+from simulations.benchmarks.timing import machine
 from simulations.cells import run_cell
 from simulations.hospitals import FINDINGS, MASK_BITS, kept_hospitals
+from simulations.report.text import guarantee_text
 
 BASE = (
     "experiment=phantom",
@@ -84,20 +84,18 @@ def main(words: Sequence[str]) -> None:
             settings = load_settings([*given, f"data.root={root}"])
             output = folder / f"{arm.model}-{arm.head}-{privacy}-{settings.seed}"
             result = run_cell(output, settings, console)
-            rows.append(row(arm, settings, result, _found(output, arm, root)))
+            rows.append(row(arm, result, _found(output, arm, root)))
             write_json(folder / "explanation.json", {"schema": 1, "rows": rows})
             write_bytes(folder / "explanation.md", table(rows).encode())
 
 
-def row(
-    arm: Arm, settings: Settings, result: Mapping[str, Any], found: Mapping[str, Any]
-) -> dict[str, Any]:
-    spent = [site["privacy"]["epsilon"] for site in result["sites"] if site["privacy"]]
+def row(arm: Arm, result: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    spent = [site["privacy"] for site in result["sites"] if site["privacy"]]
+    most = max(spent, key=lambda privacy: privacy["epsilon_run"], default=None)
     return {
         "model": f"{arm.model}, {arm.head} head",
         "map": arm.method,
-        "epsilon": max(spent, default=None),
-        "delta": settings.privacy.delta,
+        "privacy": most,
         "auroc_macro": result["metrics"]["auroc_macro"],
         "seed": result["seed"],
         "seconds": result["seconds"]["total"],
@@ -174,8 +172,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"| {' | '.join([*heading, 'Seed', 'Seconds'])} |", "|---" * (len(heading) + 2) + "|"]
     for cell in rows:
         words = [cell["model"], cell["map"], "none"]
-        if cell["epsilon"] is not None:
-            words[-1] = f"{cell['epsilon']:.2f}, δ = {cell['delta']:g}"
+        if cell["privacy"] is not None:
+            words[-1] = f"{cell['privacy']['epsilon_run']:.2f}, {guarantee_text(cell['privacy'])}"
         words.append(figure_text(cell["auroc_macro"]))
         for finding in FINDINGS:
             words += [figure_text(cell["findings"][finding][kind]) for kind in ("hit", "energy")]
@@ -188,4 +186,4 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -16,7 +16,6 @@ off goes on. ``fairness.md`` and ``fairness.json`` are the table.
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +37,8 @@ from common.metrics.text import figure_text
 from common.model_file import read_model_file
 from common.subgroups import SiteGroups
 from server.evaluation import pool_groups
-from simulations.benchmarks.timing import cells_folder, machine
+from simulations.benchmarks.command import cells_folder, run
+from simulations.benchmarks.timing import machine
 from simulations.cells import run_cell
 from simulations.report.text import guarantee_text
 
@@ -59,7 +59,11 @@ def main(words: Sequence[str]) -> None:
         "seed": results["private"]["seed"],
         "seconds": {name: result["seconds"]["total"] for name, result in results.items()},
         "versions": results["private"]["versions"],
-        "privacy": [{"site": s["name"], **s["privacy"]} for s in results["private"]["sites"]],
+        "privacy": [
+            {"site": s["name"], **s["privacy"]}
+            for s in results["private"]["sites"]
+            if s["privacy"] is not None
+        ],
         "subgroups": {name: r["metrics"]["subgroups"] for name, r in results.items()},
         "cost": {
             column: {g: cost(private, read["plain"][column][g]) for g, private in groups.items()}
@@ -187,4 +191,4 @@ def _at(found: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

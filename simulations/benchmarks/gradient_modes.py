@@ -3,7 +3,8 @@
     python -m simulations.benchmarks.gradient_modes output_dir=runs/gradient_modes [repeats=5]
 
 ``ours``: Opacus's hooks with the samplers of ``client/privacy/samplers.py``, channels last, as
-training has them; the others have them first, as Opacus's own sampler needs them. ``hooks``: with
+training has them, and the way back skips the batch's own gradient of the weights; the others have
+channels first, as Opacus's own sampler needs them. ``hooks``: with
 Opacus's own samplers alone, and functorch where it has none. ``functorch``: for every layer.
 ``ew``: PyTorch's expanded weights. One thread; processor time of forward and backward, the modes in
 turn, medians. A mode that cannot do a model says why.
@@ -12,11 +13,11 @@ turn, medians. A mode that cannot do a model says why.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,13 +27,15 @@ from opacus.grad_sample.conv import compute_conv_grad_sample
 from rich.console import Console
 from torch import Tensor, nn
 
-import client.privacy.samplers  # noqa: F401  # registers our own
+from client.privacy.gradients import patient_gradients
 from common.checkpoint import write_bytes, write_json
 from common.compose import load_settings
 from common.models import build_model
+from common.models.batch_norm import Affine
 from common.models.wsnet import WSConv2d
+from simulations.benchmarks.command import cells_folder, no_more, run, take_count
 from simulations.benchmarks.speed import shared
-from simulations.benchmarks.timing import cells_folder, machine, take_word
+from simulations.benchmarks.timing import machine
 
 MODELS = {
     "cnn": (64, 32),
@@ -42,7 +45,7 @@ MODELS = {
     "densenet121": (32, 4),
 }
 """Each model's image size and batch, of three channels and seven classes."""
-REPEATS = "5"
+REPEATS = 5
 
 Cost = float | str
 """Milliseconds an image, or why a mode cannot do it."""
@@ -54,7 +57,8 @@ def opacus_alone() -> Iterator[None]:
     known: dict[type, Any] = GradSampleModule.GRAD_SAMPLERS
     before = dict(known)
     known[nn.Conv2d] = compute_conv_grad_sample
-    del known[WSConv2d]
+    for ours in (WSConv2d, Affine):
+        del known[ours]
     try:
         yield
     finally:
@@ -77,8 +81,9 @@ def expanded_weights(model: nn.Module) -> nn.Module:
     return wrapped
 
 
+OURS = "ours"
 MODES: Mapping[str, Callable[[nn.Module], nn.Module]] = {
-    "ours": hooked,
+    OURS: hooked,
     "hooks": hooked,
     "functorch": functorch,
     "ew": expanded_weights,
@@ -87,12 +92,13 @@ MODES: Mapping[str, Callable[[nn.Module], nn.Module]] = {
 
 def main(words: Sequence[str]) -> None:
     folder, words = cells_folder(words)
-    repeats, _ = take_word(words, "repeats", REPEATS)
+    repeats, words = take_count(words, "repeats", REPEATS)
+    no_more(words, "output_dir=PATH", "repeats=N")
     torch.set_num_threads(1)
     costs: dict[str, dict[str, Cost]] = {}
     warnings.simplefilter("ignore")  # PyTorch's and Opacus's, of hooks and expanded weights
     for name, (size, batch) in MODELS.items():
-        costs[name] = measure(name, size, batch, int(repeats))
+        costs[name] = measure(name, size, batch, repeats)
         facts = {**machine(), "torch": torch.__version__}
         write_json(folder / "gradient_modes.json", {"schema": 1, "machine": facts, "costs": costs})
         write_bytes(folder / "gradient_modes.md", table(costs).encode())
@@ -110,7 +116,7 @@ def measure(name: str, size: int, batch: int, repeats: int) -> dict[str, Cost]:
     failed: dict[str, str] = {}
     for _ in range(1 + repeats):
         for mode in [mode for mode in MODES if mode not in failed]:
-            layout = torch.channels_last if mode == "ours" else torch.contiguous_format
+            layout = torch.channels_last if mode == OURS else torch.contiguous_format
             model = build_model(experiment).to(memory_format=layout).train()
             try:
                 seconds = gradients(mode, model, images.contiguous(memory_format=layout), labels)
@@ -126,11 +132,17 @@ def measure(name: str, size: int, batch: int, repeats: int) -> dict[str, Cost]:
 
 def gradients(mode: str, model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Seconds of one batch's gradients by a mode."""
+    if mode == OURS:
+        loss = partial(nn.functional.cross_entropy, reduction="none")
+        with patient_gradients(model, loss) as fill:
+            started = time.process_time()
+            fill((images,), labels, 1)
+            return time.process_time() - started
     with opacus_alone() if mode == "hooks" else nullcontext():
         wrapped = MODES[mode](model)
         started = time.process_time()
-        loss = nn.functional.cross_entropy(wrapped(images), labels, reduction="sum")
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = nn.functional.cross_entropy(wrapped(images), labels, reduction="sum")
+        total.backward()  # type: ignore[no-untyped-call]
         return time.process_time() - started
 
 
@@ -144,4 +156,4 @@ def table(costs: Mapping[str, Mapping[str, Cost]]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -1,15 +1,14 @@
 """How long an append to a privacy ledger takes, synced to disk, as the ledger grows.
 
-    python -m simulations.benchmarks.ledger [--json] [FOLDER]
+    python -m simulations.benchmarks.ledger [--json] [folder=PATH]
 
-FOLDER is on the disk to measure; by default the system's folder for temporary files.
+``folder`` is on the disk to measure; by default the system's folder for temporary files.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from client.entries import Charge, Genesis, Intent, Plan
 from client.ledger import Ledger
+from simulations.benchmarks.command import no_more, run, take_json, take_word
 
 LENGTHS = (10, 100, 1_000, 2_000)
 REPEATS = 20
@@ -50,10 +50,12 @@ def measure(folder: Path) -> list[dict[str, float]]:
 
 
 def main(words: Sequence[str]) -> None:
-    folders = [word for word in words if word != "--json"]
-    with tempfile.TemporaryDirectory(dir=folders[0] if folders else None) as folder:
+    as_json, words = take_json(words)
+    parent, words = take_word(words, "folder", "")
+    no_more(words, "folder=PATH", "--json")
+    with tempfile.TemporaryDirectory(dir=parent or None) as folder:
         rows = measure(Path(folder))
-    if len(folders) != len(words):
+    if as_json:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
@@ -64,4 +66,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

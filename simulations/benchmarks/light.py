@@ -13,7 +13,6 @@ off goes on. ``light.md`` and ``light.json`` are the table of those that there a
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -35,7 +34,8 @@ from common.packing import pack
 from common.parameters import Arrays, arrays_of, trained_names
 from common.schema import narrow
 from common.wire import to_bytes
-from simulations.benchmarks.timing import Timing, cells_folder, machine, measure
+from simulations.benchmarks.command import cells_folder, run
+from simulations.benchmarks.timing import Timing, machine, measure
 from simulations.cells import run_cell
 from simulations.hospitals import kept_hospitals
 
@@ -154,4 +154,4 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -7,7 +7,6 @@ Every message to a site begins with its manifest, so this is paid in each round.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from common.config import SourceSettings, TaskSettings
 from common.data.layouts import read_manifest
+from simulations.benchmarks.command import no_more, run, take_json
 from simulations.benchmarks.timing import measure, tell
 
 CLASSES = ("benign", "malignant")
@@ -43,6 +43,8 @@ def read(source: SourceSettings, _: int) -> int:
 
 def main(words: Sequence[str]) -> None:
     """Time both, on 100,000 images."""
+    as_json, words = take_json(words)
+    no_more(words, "--json")
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), IMAGES)
         table = SourceSettings(root=folder, image_column="file", patient_column="patient")
@@ -50,8 +52,8 @@ def main(words: Sequence[str]) -> None:
         paths = SourceSettings(layout="folder", root=folder, image_pattern=pattern)
         readings = {"table": partial(read, table), "folder": partial(read, paths)}
         timings = [measure(name, reading, 5) for name, reading in readings.items()]
-    tell("a site's manifest", timings, "--json" in words, images=IMAGES)
+    tell("a site's manifest", timings, as_json, images=IMAGES)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -8,7 +8,6 @@ Answers are those of sites as they come off the wire: 20 of them with 100,000 sc
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from functools import reduce
@@ -18,6 +17,7 @@ import numpy as np
 
 from common.metrics import Counts, Scored, count, count_replicates, figures
 from common.metrics.bootstrap import Replicates, draw_patients, merge
+from simulations.benchmarks.command import no_more, run, take_json
 
 SITES, SCORES, REPLICATES = 20, 100_000, 200
 
@@ -48,6 +48,8 @@ def merge_all(answers: Sequence[Answer]) -> float:
 
 
 def main(words: Sequence[str]) -> None:
+    as_json, words = take_json(words)
+    no_more(words, "--json")
     answers, seconds = zip(*map(one_site, range(SITES)), strict=True)
     sizes = [sum(array.nbytes for array in arrays.values()) for _, arrays in answers]
     result = {
@@ -58,7 +60,7 @@ def main(words: Sequence[str]) -> None:
         "megabytes_of_replicates_a_site": max(sizes) / 1e6,
         "seconds_to_merge": merge_all(answers),
     }
-    if "--json" in words:
+    if as_json:
         print(json.dumps(result, indent=1))
         return
     print(
@@ -70,4 +72,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +24,7 @@ from rich.table import Table
 from common.compose import load_settings
 from server.job import Job, Silent
 from server.rounds import run_rounds
+from simulations.benchmarks.command import no_more, run, take_json
 from simulations.benchmarks.timing import machine
 from simulations.flower import become_server
 from simulations.hospitals import SMALL_HOSPITALS, write_hospitals
@@ -117,10 +117,12 @@ def _most(last: Mapping[str, int], first: Mapping[str, int]) -> int:
 
 def main(words: Sequence[str]) -> None:
     """Run and print."""
+    as_json, words = take_json(words)
+    no_more(words, "--json")
     with tempfile.TemporaryDirectory() as folder:
         samples = soak(Path(folder), ROUNDS, EVERY)
     grown, about = growth(samples), machine()
-    if "--json" in words:
+    if as_json:
         rows = [asdict(sample) for sample in samples]
         print(json.dumps({"benchmark": "soak", **about, "growth": grown, "rounds": rows}, indent=1))
         return
@@ -140,4 +142,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

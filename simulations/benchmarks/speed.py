@@ -14,9 +14,7 @@ from ChaCha20, four numbers a coordinate, and Opacus's from ``torch.normal``, wh
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,9 +30,11 @@ from common.config import Experiment, Settings, TaskSettings
 from common.data.labels import is_multi_label
 from common.models import build_model
 from common.schema import narrow
+from simulations.benchmarks.command import cells_folder, run, take_count, take_word
 from simulations.benchmarks.memory import cost_of
-from simulations.benchmarks.timing import cells_folder, machine, spread, take_word
+from simulations.benchmarks.timing import machine, spread
 from simulations.hospitals import kept_hospitals
+from simulations.warm import sites_at_once
 
 ROWS: Mapping[str, tuple[str, ...]] = {
     "plain": ("privacy=none",),
@@ -49,17 +49,17 @@ ROWS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """What is compared, and its settings."""
-REPEATS = "3"
+REPEATS = 3
 
 
 def main(words: Sequence[str]) -> None:
     folder, words = cells_folder(words)
     names, words = take_word(words, "rows", ",".join(ROWS))
-    repeats, words = take_word(words, "repeats", REPEATS)
+    repeats, words = take_count(words, "repeats", REPEATS)
     console = Console(soft_wrap=True)
     rows: list[dict[str, Any]] = []
     for name in names.split(","):
-        rows.append(measure_row(folder / name, [*words, *ROWS[name]], int(repeats), console))
+        rows.append(measure_row(folder / name, [*words, *ROWS[name]], repeats, console))
         rows[-1]["row"] = name
         facts = {**machine(), "torch": torch.__version__}
         write_json(folder / "speed.json", {"schema": 1, "machine": facts, "rows": rows})
@@ -78,8 +78,7 @@ def measure_row(
         settings = load_settings(words)
     experiment = shared(settings)
     (folder / "experiment.yaml").write_text(experiment.to_yaml(), encoding="utf-8")
-    threads = settings.engine.workers or max(1, (os.cpu_count() or 1) // settings.threads)
-    threads *= settings.threads
+    threads = sites_at_once(settings) * settings.threads
     ours, bare = list[float](), list[float]()
     phases: dict[str, float] = {}
     for repeat in range(repeats):
@@ -142,4 +141,4 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

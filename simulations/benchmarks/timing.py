@@ -9,13 +9,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
-from common.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -53,24 +50,6 @@ def measure(
         seconds.append(clock() - started)
     note = "" if result is None else str(result)
     return Timing(name, statistics.median(seconds), min(seconds), max(seconds), repeats, note)
-
-
-def cells_folder(words: Sequence[str]) -> tuple[Path, list[str]]:
-    """Where a table's cells are kept, and the words that are not about that.
-
-    Raises:
-        SettingsError: where no folder is named: what is to go on has to be found again.
-    """
-    named = [word.split("=", 1)[1] for word in words if word.startswith("output_dir=")]
-    if len(named) != 1:
-        raise SettingsError("output_dir must be given once: the folder that keeps the cells")
-    return Path(named[0]), [word for word in words if not word.startswith("output_dir=")]
-
-
-def take_word(words: Sequence[str], key: str, default: str) -> tuple[str, list[str]]:
-    """The value of ``key=…`` among a benchmark's own words, and the other words."""
-    found = [word.split("=", 1)[1] for word in words if word.startswith(f"{key}=")]
-    return (found or [default])[-1], [word for word in words if not word.startswith(f"{key}=")]
 
 
 def spread(seconds: Sequence[float]) -> str:

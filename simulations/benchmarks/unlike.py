@@ -14,7 +14,6 @@ cut off goes on. ``unlike.md`` and ``unlike.json`` are the table of those that t
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from rich.console import Console
 from common.checkpoint import write_bytes, write_json
 from common.compose import load_settings
 from common.metrics.text import figure_text
-from simulations.benchmarks.timing import cells_folder, machine
+from simulations.benchmarks.command import cells_folder, run
+from simulations.benchmarks.timing import machine
 from simulations.cells import run_cell
 
 STRATEGIES = ("fedavg", "fedprox", "scaffold", "fedadam", "fedbn", "ditto")
@@ -59,8 +59,9 @@ def rows(strategy: str, result: Mapping[str, Any], output: Path) -> list[dict[st
             "seed": result["seed"],
             "auroc_macro": result["personal_metrics" if kind else "metrics"]["auroc_macro"],
             "sites": {
-                site["name"]: (site["personal"] if kind else site)["metrics"]["auroc_macro"]
+                site["name"]: figures["metrics"]["auroc_macro"]
                 for site in result["sites"]
+                if (figures := site["personal"] if kind else site)["metrics"] is not None
             },
             "rounds_to_reach": rounds_to_reach(lines, kind),
             "rounds": result["rounds"],
@@ -101,4 +102,4 @@ def table(cells: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -6,9 +6,12 @@
         partition=dirichlet partition.sites=4 epsilons=8,none output_dir=runs/utility-dirichlet
 
 At each ε stand: each site alone and all images pooled, which no hospital could do, both by our
-recipe; and the federation, by the plain recipe and by ours (``conf/recipe``). ε is each training
-patient's, and the same for every cell beside it; at ``none`` there is no privacy, and our recipe is
-the one for that. Those for privacy were chosen on other images, so no ε is spent on choosing.
+recipe; and the federation, by the plain recipe and by ours (``conf/recipe``). Every model is scored
+on all sites' test patients; but where each site keeps a model of its own, as with FedBN, at
+its own site, and for that the sites' models alone are scored so as well, as "each at home". ε is
+each training patient's, and the same for every cell beside it; at ``none`` there is no privacy, and
+our recipe is the one for that. Those for privacy were chosen on other images, so no ε is spent on
+choosing.
 
 ``epsilons`` are gone through in the order given; ``repeats`` says how many seeds at ε = 8 and
 ``none`` (3 by default), the others have one. Each cell is a whole run in ``output_dir/
@@ -18,9 +21,11 @@ EPSILON-ARM-SEED``: one that has ended is read, one that was cut off goes on. ``
 
 from __future__ import annotations
 
+import operator
 import statistics
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -28,11 +33,14 @@ from rich.console import Console
 from common.checkpoint import write_bytes, write_json
 from common.compose import load_settings
 from common.config import Settings
-from common.errors import SettingsError
+from common.metrics import figures
 from common.metrics.text import figure_text
-from simulations.benchmarks.timing import cells_folder, machine, take_word
+from server.counts_file import read_counts
+from simulations.benchmarks.command import cells_folder, run, take_count, take_word
+from simulations.benchmarks.timing import machine
 from simulations.cells import run_cell
 from simulations.designs.arms import alone, pooled
+from simulations.report.text import guarantee_text
 
 NONE = "none"
 REPEATED = ("8", NONE)
@@ -43,9 +51,7 @@ METRICS = {"auroc_macro": "macro AUROC", "balanced_accuracy": "balanced accuracy
 def main(words: Sequence[str]) -> None:
     folder, rest = cells_folder(words)
     epsilons, rest = take_word(rest, "epsilons", "8,none,1,3")
-    repeats, overrides = take_word(rest, "repeats", "3")
-    if not repeats.isdigit() or int(repeats) < 1:
-        raise SettingsError(f"repeats={repeats}: expected how many seeds, as 3")
+    repeats, overrides = take_count(rest, "repeats", 3)
     console = Console(soft_wrap=True)
     found: list[dict[str, Any]] = []
 
@@ -53,12 +59,13 @@ def main(words: Sequence[str]) -> None:
         name = f"{epsilon}-{arm}-{seed}"
         console.print(f"cell {name}", highlight=False)
         result = run_cell(folder / name, settings, console)
-        found.extend(rows(epsilon, arm, result))
+        home = at_home(folder / name, result) if result["local_metrics"] else None
+        found.extend(rows(epsilon, arm, result, home))
         write_json(folder / "utility.json", {"schema": 1, "machine": machine(), "rows": found})
-        write_bytes(folder / "utility.md", table(found).encode())
+        write_bytes(folder / "utility.md", (table(found) + guarantees(found)).encode())
         return result
 
-    for epsilon, seed in plan(epsilons.split(","), int(repeats)):
+    for epsilon, seed in plan(epsilons.split(","), repeats):
         plain, ours = recipes(epsilon, [*overrides, f"seed={seed}"])
         run("plain", plain)
         sites = len(run("ours", ours)["sites"])
@@ -82,19 +89,32 @@ def recipes(epsilon: str, overrides: Sequence[str]) -> tuple[Settings, Settings]
     return plain_settings, load_settings([*overrides, budget, f"recipe={ours}"])
 
 
-def rows(epsilon: str, arm: str, result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each model that the run ends with, scored on every site's test patients."""
-    models = result["local_metrics"] or {"": result["metrics"]}
+def at_home(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of each site's own model on that site's test patients, pooled over the sites."""
+    kept = list(read_counts(folder).values())
+    counts = reduce(operator.add, (each.counts for each in kept))
+    again = reduce(operator.add, (each.replicates for each in kept))
+    return figures(counts, tuple(result["model"]["classes"]), again)
+
+
+def rows(
+    epsilon: str, arm: str, result: Mapping[str, Any], home: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """A row for each model that the run ends with, and one of all of them at home."""
+    named = {f"{arm}: {site}": metrics for site, metrics in result["local_metrics"].items()}
+    if home is not None:
+        named[f"{arm}, each at home"] = home
     return [
         {
             "epsilon": epsilon,
-            "arm": f"{arm}: {site}" if site else arm,
+            "arm": name,
             "seed": result["seed"],
             **{metric: metrics[metric] for metric in METRICS},
+            "privacy": [s["privacy"] for s in result["sites"] if s["privacy"] is not None],
             "seconds": result["seconds"]["total"],
             "versions": result["versions"],
         }
-        for site, metrics in models.items()
+        for name, metrics in (named or {arm: result["metrics"]}).items()
     ]
 
 
@@ -121,5 +141,18 @@ def table(found: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def guarantees(found: Iterable[Mapping[str, Any]]) -> str:
+    """What each ε of the table means, and the most that any site's ledger says was spent."""
+    spent: dict[str, list[Mapping[str, Any]]] = {}
+    for row in found:
+        spent.setdefault(row["epsilon"], []).extend(row["privacy"])
+    lines = []
+    for epsilon, each in spent.items():
+        if each:
+            most = max(each, key=lambda privacy: privacy["epsilon_run"])
+            lines.append(f"ε={epsilon}: at most {most['epsilon_run']:.3f}, {guarantee_text(most)}")
+    return "".join(f"\n{line}\n" for line in lines)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

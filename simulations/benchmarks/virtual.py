@@ -10,7 +10,6 @@ that a strategy aggregates, a model a site.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,8 +21,9 @@ from rich.console import Console
 
 from common.checkpoint import write_bytes, write_json
 from common.journal import read_lines
+from simulations.benchmarks.command import cells_folder, run, take_word
 from simulations.benchmarks.memory import cost_of
-from simulations.benchmarks.timing import cells_folder, machine, spread, take_word
+from simulations.benchmarks.timing import machine, spread
 from simulations.hospitals import HOSPITALS, kept_hospitals
 
 PATIENTS = 8
@@ -89,4 +89,4 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -12,8 +12,8 @@ import yaml
 from common.compose import settings_from_plain
 from common.config import PrivacyTarget
 from simulations.benchmarks import bare, engines, gradient_modes, speed, virtual
+from simulations.benchmarks.command import take_word
 from simulations.benchmarks.memory import cost_of
-from simulations.benchmarks.timing import take_word
 
 
 @pytest.mark.parametrize("unit", ["none", "patient"])
