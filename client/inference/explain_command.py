@@ -47,6 +47,11 @@ exit codes: 0 done, 1 an image could not be read (the others are explained, and 
 2 wrong words, a missing package, or a model that is refused
 """
 
+NORMALISED = (
+    "note: this model normalises over the whole image, and the maps of such models pointed at the "
+    "lesion hardly ever where that was measured; those of model=wsnet did (docs/figures.md)"
+)
+
 
 def help_text() -> str:
     return HELP
@@ -66,6 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     from client.inference.explain import explain
     from client.inference.trained import TrainedModel
     from common.explain import choose_methods
+    from common.models import normalisation_names
 
     trained = TrainedModel.open_for_images(words.places[0])
     methods = choose_methods(words.options.get("--method"), trained.model)
@@ -77,6 +83,8 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps({"schema": 1, "images": [asdict(one) for one in found]}, indent=1))
     else:
         _print(found)
+        if normalisation_names(trained.model):
+            print(NORMALISED)
     refused = [one for one in found if one.refused]
     for one in refused:
         print(f"not read: {one.file}: {one.refused}", file=sys.stderr)

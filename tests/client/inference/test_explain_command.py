@@ -93,9 +93,19 @@ def test_one_method_for_one_class_goes_where_it_is_told(
     assert "gradcam" in out
     assert "integrated" not in out
     assert "infiltrate" in out
+    assert "note: this model normalises over the whole image" in out
     (picture,) = output.iterdir()
     assert picture.name == f"{before[0].name}.explained.png"
     assert sorted(images.iterdir()) == before
+
+
+def test_only_a_model_that_normalises_is_told_of(
+    make_model: Make, images: Path, capsys: Capture
+) -> None:
+    model = make_model(model=ModelSettings("wsnet", 4, head="evidence"))
+    words = ["--method", "evidence"]
+    assert fedrounds.main(["explain", str(model), str(images), *words]) == 0
+    assert "normalises" not in capsys.readouterr().out
 
 
 def test_an_image_that_cannot_be_read_is_told_and_the_others_are_explained(
