@@ -101,7 +101,8 @@ def rows(
     epsilon: str, arm: str, result: Mapping[str, Any], home: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """A row for each model that the run ends with, and one of all of them at home."""
-    named = {f"{arm}: {site}": metrics for site, metrics in result["local_metrics"].items()}
+    local = result["local_metrics"] or {}
+    named = {f"{arm}: {site}": metrics for site, metrics in local.items()}
     if home is not None:
         named[f"{arm}, each at home"] = home
     return [

@@ -59,7 +59,7 @@ def result_of(seed: int, value: float, **local: float) -> dict[str, Any]:
     return {
         "seed": seed,
         "metrics": None if local else metrics(value),
-        "local_metrics": {site: metrics(auroc) for site, auroc in local.items()},
+        "local_metrics": {site: metrics(auroc) for site, auroc in local.items()} or None,
         "sites": [{"privacy": None}, {"privacy": PRIVACY}],
         "seconds": {"total": 60.0 + seed},
         "versions": {},
