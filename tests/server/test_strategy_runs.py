@@ -203,4 +203,12 @@ def test_scaffold_sends_each_site_the_difference_of_two_control_variates(
     assert all(correction.any() for correction in sent[5:])
     state = RunState.load(job)
     assert state is not None
-    assert set(state.learnt.memory) == {"control", *(f"control-site-{n}" for n in range(1, 6))}
+    sites = [f"site-{n}" for n in range(1, 6)]
+    assert set(state.learnt.memory) == {"control", "weights", *(f"control-{s}" for s in sites)}
+    weights = state.learnt.memory["weights"]
+    assert list(weights) == sites
+    total = sum(
+        weights[s] * state.learnt.memory[f"control-{s}"]["head.bias"].astype(float) for s in sites
+    )
+    mean = total / sum(weights.values())
+    np.testing.assert_allclose(state.learnt.memory["control"]["head.bias"], mean, atol=1e-6)
