@@ -62,7 +62,7 @@ def main(words: Sequence[str]) -> None:
         home = at_home(folder / name, result) if result["local_metrics"] else None
         found.extend(rows(epsilon, arm, result, home))
         write_json(folder / "utility.json", {"schema": 1, "machine": machine(), "rows": found})
-        write_bytes(folder / "utility.md", (table(found) + guarantees(found)).encode())
+        write_bytes(folder / "utility.md", told(found).encode())
         return result
 
     for epsilon, seed in plan(epsilons.split(","), repeats):
@@ -103,6 +103,12 @@ def rows(
     """A row for each model that the run ends with, and one of all of them at home."""
     local = result["local_metrics"] or {}
     named = {f"{arm}: {site}": metrics for site, metrics in local.items()}
+    local_names = tuple(named)
+    by_site = {
+        site["name"]: site["metrics"]["auroc_macro"]
+        for site in result["sites"]
+        if site["metrics"] is not None
+    }
     if home is not None:
         named[f"{arm}, each at home"] = home
     return [
@@ -111,12 +117,29 @@ def rows(
             "arm": name,
             "seed": result["seed"],
             **{metric: metrics[metric] for metric in METRICS},
+            "at_home": {} if name in local_names else by_site,
             "privacy": [s["privacy"] for s in result["sites"] if s["privacy"] is not None],
             "seconds": result["seconds"]["total"],
             "versions": result["versions"],
         }
         for name, metrics in (named or {arm: result["metrics"]}).items()
     ]
+
+
+def told(found: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: the table, that of the sites' own patients, and what each ε means."""
+    return f"{table(found)}\n{table_at_home(found)}{guarantees(found)}"
+
+
+def table_at_home(found: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: macro AUROC at each site's own test patients, of the first seed."""
+    first = {(row["epsilon"], row["arm"]): row for row in reversed(found) if row["at_home"]}
+    sites = sorted({site for row in first.values() for site in row["at_home"]})
+    lines = [f"| ε | Model | {' | '.join(sites)} |", "|---" * (2 + len(sites)) + "|"]
+    for (epsilon, arm), row in reversed(first.items()):
+        figures_there = (figure_text(row["at_home"].get(site)) for site in sites)
+        lines.append(f"| {epsilon} | {arm} | {' | '.join(figures_there)} |")
+    return "\n".join(lines) + "\n"
 
 
 def table(found: Iterable[Mapping[str, Any]]) -> str:

@@ -10,7 +10,15 @@ import pytest
 
 from common.compose import load_settings
 from common.config import Settings
-from simulations.benchmarks.utility import at_home, guarantees, plan, recipes, rows, table
+from simulations.benchmarks.utility import (
+    at_home,
+    guarantees,
+    plan,
+    recipes,
+    rows,
+    table,
+    table_at_home,
+)
 from simulations.designs.arms import pooled
 from tests.simulations.conftest import result_of as result_file
 
@@ -60,7 +68,10 @@ def result_of(seed: int, value: float, **local: float) -> dict[str, Any]:
         "seed": seed,
         "metrics": None if local else metrics(value),
         "local_metrics": {site: metrics(auroc) for site, auroc in local.items()} or None,
-        "sites": [{"privacy": None}, {"privacy": PRIVACY}],
+        "sites": [
+            {"name": "east", "privacy": None, "metrics": metrics(value)},
+            {"name": "west", "privacy": PRIVACY, "metrics": None},
+        ],
         "seconds": {"total": 60.0 + seed},
         "versions": {},
     }
@@ -73,6 +84,9 @@ def test_the_table_has_the_first_seeds_interval_and_all_seeds() -> None:
     assert lines[2].startswith("| 8 | ours | 0.800 [0.790, 0.810] |")
     assert "| 0.800 0.900; mean 0.850 | 60 |" in lines[2]
     assert [line.split(" | ")[1] for line in lines[3:]] == ["alone: east", "alone: west"]
+    home = table_at_home(found).splitlines()
+    assert home[0] == "| ε | Model | east |"
+    assert home[2:] == ["| 8 | ours | 0.800 [0.790, 0.810] |"]
     said = guarantees(found + rows("none", "ours", {**result_of(0, 0.8), "sites": []}))
     assert said == "\nε=8: at most 7.950, δ=1e-05, unit lesion, add-or-remove-one, prv\n"
 
