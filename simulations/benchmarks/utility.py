@@ -117,7 +117,7 @@ def rows(
             "arm": name,
             "seed": result["seed"],
             **{metric: metrics[metric] for metric in METRICS},
-            "at_home": {} if name in local_names else by_site,
+            "at_home": {} if name in local_names or len(by_site) == 1 else by_site,
             "privacy": [s["privacy"] for s in result["sites"] if s["privacy"] is not None],
             "seconds": result["seconds"]["total"],
             "versions": result["versions"],

@@ -70,6 +70,7 @@ def result_of(seed: int, value: float, **local: float) -> dict[str, Any]:
         "local_metrics": {site: metrics(auroc) for site, auroc in local.items()} or None,
         "sites": [
             {"name": "east", "privacy": None, "metrics": metrics(value)},
+            {"name": "north", "privacy": None, "metrics": metrics(value + 0.1)},
             {"name": "west", "privacy": PRIVACY, "metrics": None},
         ],
         "seconds": {"total": 60.0 + seed},
@@ -85,8 +86,8 @@ def test_the_table_has_the_first_seeds_interval_and_all_seeds() -> None:
     assert "| 0.800 0.900; mean 0.850 | 60 |" in lines[2]
     assert [line.split(" | ")[1] for line in lines[3:]] == ["alone: east", "alone: west"]
     home = table_at_home(found).splitlines()
-    assert home[0] == "| ε | Model | east |"
-    assert home[2:] == ["| 8 | ours | 0.800 [0.790, 0.810] |"]
+    assert home[0] == "| ε | Model | east | north |"
+    assert home[2:] == ["| 8 | ours | 0.800 [0.790, 0.810] | 0.900 [0.890, 0.910] |"]
     said = guarantees(found + rows("none", "ours", {**result_of(0, 0.8), "sites": []}))
     assert said == "\nε=8: at most 7.950, δ=1e-05, unit lesion, add-or-remove-one, prv\n"
 
