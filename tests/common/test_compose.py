@@ -40,7 +40,7 @@ def test_every_yaml_composes(group: str, choice: str) -> None:
         extra += ["data.table=bloodmnist.npz"]
     if choice == "dicom":
         extra += ["data.label_column=BodyPartExamined"]
-    if choice == "fedbn":
+    if choice in ("fedbn", "open"):
         extra += ["privacy=none"]
     if (group, choice) == ("privacy", "image"):
         extra += ["data.patient_column=null"]
