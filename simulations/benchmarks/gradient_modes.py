@@ -82,12 +82,12 @@ def expanded_weights(model: nn.Module) -> nn.Module:
 
 
 OURS = "ours"
-MODES: Mapping[str, Callable[[nn.Module], nn.Module]] = {
-    OURS: hooked,
+WRAPPERS: Mapping[str, Callable[[nn.Module], nn.Module]] = {
     "hooks": hooked,
     "functorch": functorch,
     "ew": expanded_weights,
 }
+MODES = (OURS, *WRAPPERS)
 
 
 def main(words: Sequence[str]) -> None:
@@ -139,7 +139,7 @@ def gradients(mode: str, model: nn.Module, images: Tensor, labels: Tensor) -> fl
             fill((images,), labels, 1)
             return time.process_time() - started
     with opacus_alone() if mode == "hooks" else nullcontext():
-        wrapped = MODES[mode](model)
+        wrapped = WRAPPERS[mode](model)
         started = time.process_time()
         total = nn.functional.cross_entropy(wrapped(images), labels, reduction="sum")
         total.backward()  # type: ignore[no-untyped-call]
