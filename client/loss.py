@@ -29,7 +29,7 @@ class Frequencies:
 
     Attributes:
         shares: float64 (K,), of the images whose label is known; strictly between 0 and 1.
-        images: how many images each share is of, float64 (K,).
+        images: how many images each share is of, float64 (K,), at least 1.
     """
 
     shares: NDArray[np.float64]
@@ -39,11 +39,12 @@ class Frequencies:
     def counted(cohort: Cohort) -> Frequencies:
         """Those of a site's own training images: exact, so without privacy alone.
 
-        One image of either kind is added, so that a class that is absent has a logarithm.
+        One image of either kind is added, so that a class that is absent has a logarithm; one
+        that no image knows has a half, of one image.
         """
         labels = cohort.labels[cohort.rows]
         known = (~np.isnan(labels)).sum(axis=0)
-        return Frequencies((np.nansum(labels, axis=0) + 1) / (known + 2), known.astype(np.float64))
+        return Frequencies((np.nansum(labels, axis=0) + 1) / (known + 2), np.maximum(known, 1.0))
 
 
 def build_loss(experiment: Experiment, cohort: Cohort | None = None) -> Loss:

@@ -46,7 +46,7 @@ def write_tensors(
     """
     folder.mkdir(parents=True, exist_ok=True)
     told = {key: json.dumps(facts[key], sort_keys=True) for key in bound}
-    data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, told or None)
+    data = save({key: np.asarray(value, order="C") for key, value in tensors.items()}, told or None)
     digest = hashlib.sha256(data).hexdigest()
     file = f"{name}-{digest[:12]}.safetensors" if versioned else f"{name}.safetensors"
     write_bytes(folder / file, data)

@@ -24,9 +24,15 @@ from common.evaluation import EvaluationSettings
 from common.model_settings import InitialModel, ModelSettings
 from common.schema import narrow, to_plain
 
-SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-SITE_NAME_RULE = "at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
-"""A site's name becomes a file name at the server, so what may stand in it is fixed."""
+SITE_NAME = re.compile(r"(?!(?:shared|personal)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SITE_NAME_RULE = (
+    "at most 64 letters, digits, '.', '_' and '-', a letter or digit first, and not 'shared' or "
+    "'personal'"
+)
+"""A site's name becomes a file name at the server, so what may stand in it is fixed.
+
+The two words name sets of figures in a result, beside which a site's name may stand.
+"""
 
 Augmentation = Literal["none", "flip", "dihedral", "chest", "ultrasound"]
 Design = Literal["none", "cross_site", "leave_one_site_out"]

@@ -24,7 +24,7 @@ from common.subgroups import SiteGroups
 from server.exchange import Exchange, Replies
 from server.job import Job
 from server.state import RunState
-from server.strategies import Models, Strategy
+from server.strategies import Strategy
 from server.witness import Witness, witnessed
 
 
@@ -54,8 +54,7 @@ def validation_line(
     exchange: Exchange,
     job: Job,
     strategy: Strategy,
-    models: Models,
-    number: int,
+    state: RunState,
     witness: Witness,
 ) -> dict[str, Any]:
     """Figures on the validation part: pooled over the sites, and each site's own.
@@ -63,7 +62,8 @@ def validation_line(
     Where a strategy has several sets of figures, the others stand by name beside the first one's.
     """
     lines: list[dict[str, Any]] = []
-    scorings = strategy.validated(list(exchange.nodes))
+    models, number = state.learnt.models, state.server_round
+    scorings = strategy.validated(list(exchange.nodes), state.heard)
     for scored in scorings.values():
         own = {site: models[model] for site, model in scored.items()}
         replies = _evaluate(exchange, job, own, number, "validation", witness)
@@ -116,8 +116,14 @@ def pool_groups(
 
 @dataclass
 class FinalEvaluation:
-    """What the sites answered on their test patients; ``unscored`` says who did not, and why."""
+    """What the sites answered on their test patients.
 
+    Attributes:
+        scored: names of the sets of figures that were asked for.
+        unscored: who did not answer, and why.
+    """
+
+    scored: list[str] = field(default_factory=list)
     points: dict[str, OperatingPoint] = field(default_factory=dict)
     counts: dict[str, dict[str, Counts]] = field(default_factory=dict)
     replicates: dict[str, dict[str, Replicates]] = field(default_factory=dict)
@@ -137,8 +143,9 @@ def final_evaluation(
     of the sites whose model is scored.
     """
     final, models, sites = FinalEvaluation(), state.learnt.models, list(exchange.nodes)
-    number, own = state.server_round, strategy.validated(sites).values()
-    for name, scored in strategy.tested(sites).items():
+    number, own = state.server_round, strategy.validated(sites, state.heard).values()
+    for name, scored in strategy.tested(sites, state.heard).items():
+        final.scored.append(name)
         asked = {site: models[model] for site, model in scored.items()}
         fitted = [s for s, model in scored.items() if any(v.get(s) == model for v in own)]
         point = _fit(exchange, job, {s: asked[s] for s in fitted}, number, witness)

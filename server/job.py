@@ -81,9 +81,10 @@ class Outcome:
 
     Attributes:
         descriptions: each site's own, by name.
-        models: the final models by name.
-        operating_points: name of a set of figures (``Strategy.tested``) to what was fitted on
-            validation patients, where it was.
+        models: the final models by name, those that were scored.
+        scored: names of the sets of figures (``Strategy.tested``).
+        operating_points: name of a set of figures to what was fitted on validation patients, where
+            it was.
         test_counts: name of a set of figures to site name to counts on the site's test patients.
         test_replicates: the same of their bootstrap replicates.
         test_histograms: the same of the sites that release noised ones.
@@ -96,11 +97,13 @@ class Outcome:
         incomplete: what a complete run would have had and this one lacks, a line each.
         bytes_down: payload sent to sites.
         bytes_up: payload received.
-        train_seconds: wall time of the rounds.
+        train_seconds: wall time until the last round was committed, over all the run's starts.
+        earlier_seconds: what starts before this one took of it.
     """
 
     descriptions: Mapping[str, Description]
     models: Models
+    scored: tuple[str, ...]
     operating_points: Mapping[str, OperatingPoint]
     test_counts: Mapping[str, Mapping[str, Counts]]
     test_replicates: Mapping[str, Mapping[str, Replicates]]
@@ -115,3 +118,4 @@ class Outcome:
     bytes_down: int
     bytes_up: int
     train_seconds: float
+    earlier_seconds: float

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from server.job import Job
 from server.strategies import Models
 
 
@@ -31,6 +32,15 @@ class Kept:
     server_round: int
     auroc: float | None
     models: Models
+
+
+def kept_after(job: Job, kept: Kept | None, line: Mapping[str, Any], models: Models) -> Kept | None:
+    """What the run would end with, by the job's rule, once a further round is over."""
+    if job.keep == "best_validation":
+        return better(kept, line, models)
+    if job.keep == "average" and line["applied"]:
+        return averaged(kept, line["round"], models, job.average_decay)
+    return kept
 
 
 def better(kept: Kept | None, line: Mapping[str, Any], models: Models) -> Kept | None:

@@ -22,7 +22,7 @@ from server.torchvision_file import torchvision_arrays
 
 BACKBONE = "backbone."
 TORCHVISION = (".pth", ".pt", ".safetensors")
-ARCHITECTURE = ("name", "width", "stem", "norm", "centred")
+ARCHITECTURE = ("name", "width", "stem", "norm")
 """Which of a model's settings its backbone's arrays follow from, with the channels."""
 
 
@@ -85,11 +85,12 @@ def _own_arrays(path: Path, experiment: Experiment) -> Arrays:
 def _same_head(file: ModelFile, experiment: Experiment) -> bool:
     """Whether each of the file's logits is a logit here."""
     here, wanted = file.model, experiment.model
-    return (file.classes, bool(file.multi_label), here.head, here.metadata) == (
+    return (file.classes, bool(file.multi_label), here.head, here.metadata, here.centred) == (
         experiment.classes,
         experiment.multi_label,
         wanted.head,
         wanted.metadata,
+        wanted.centred,
     )
 
 

@@ -21,7 +21,7 @@ from common.schema import to_plain
 from server.counts_file import write_counts
 from server.evaluation import pool, pool_groups, pool_replicates
 from server.job import Job, Outcome
-from server.strategies import PERSONAL, SHARED, build_strategy
+from server.strategies import PERSONAL, SHARED
 
 SCHEMA = 1
 NOTHING_RELEASED: dict[str, Any] = {"metrics": None, "released": "none"}
@@ -36,14 +36,14 @@ def build_result(
         job: the run.
         outcome: what it left behind.
         site_facts: more on each site by name, such as the counts that only a simulation knows.
-        total_seconds: wall time of the whole command.
+        total_seconds: wall time of the whole command, over all the run's starts.
     """
     experiment = job.experiment
     first = next(iter(outcome.models.values()))
-    names = build_strategy(experiment).tested(list(outcome.descriptions))
-    found = {name: _metrics(job, outcome, name) for name in names}
+    found = {name: _metrics(job, outcome, name) for name in outcome.scored}
     shared, own = found.get(SHARED), found.get(PERSONAL)
     main, personal = shared or own, own if shared else None
+    by_site = found if main is None else dict.fromkeys(outcome.descriptions, main)
     return {
         "schema": SCHEMA,
         "run_id": job.run_id,
@@ -65,7 +65,7 @@ def build_result(
                 "test_privacy": to_plain(outcome.releases[site])
                 if site in outcome.releases
                 else None,
-                **(main or found[site])["sites"].get(site, NOTHING_RELEASED),
+                **(by_site[site]["sites"] if site in by_site else {}).get(site, NOTHING_RELEASED),
                 "personal": personal and personal["sites"].get(site, NOTHING_RELEASED),
             }
             for site in outcome.descriptions

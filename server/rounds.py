@@ -26,9 +26,9 @@ from common.parameters import Arrays, check_arrays, received, trained_names
 from server.evaluation import final_evaluation, validation_line
 from server.exchange import Exchange
 from server.job import Job, Outcome
-from server.keeping import averaged, better
+from server.keeping import kept_after
 from server.state import RunState, commit
-from server.strategies import Assignment, Strategy, build_strategy
+from server.strategies import Assignment, Models, Strategy, build_strategy
 from server.witness import Witness, witnessed
 
 MAX_FAILED_ROUNDS = 3
@@ -56,38 +56,10 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     job.progress.described(descriptions)
 
     strategy.check_sites(sum(not d.evaluate_only for d in descriptions.values()))
-    state = RunState.load(job) if job.resume else None
-    if state is None:
-        state = RunState.fresh(job, strategy, list(exchange.nodes))
-    declined = {s: d.evaluate_only for s, d in descriptions.items() if d.evaluate_only}
-    state = _without(state, declined, state.server_round + 1)
-    trained = trained_names(build_model(job.experiment))
-    failed = 0
-    while state.server_round < job.experiment.rounds and set(exchange.nodes) - set(
-        state.evaluate_only
-    ):
-        state, line = _one_round(exchange, job, strategy, state, witness, trained)
-        if job.keep == "best_validation":
-            state = replace(state, kept=better(state.kept, line, state.learnt.models))
-        elif job.keep == "average" and line["applied"]:
-            models = state.learnt.models
-            mean = averaged(state.kept, state.server_round, models, job.average_decay)
-            state = replace(state, kept=mean)
-        commit(job, state, line)
-        job.progress.round_done(line)
-        failed = 0 if line["applied"] else failed + 1
-        if failed == MAX_FAILED_ROUNDS:
-            raise IncompleteRunError(
-                f"{failed} rounds in a row had too few answers: {line['refused']}"
-            )
-    train_seconds = time.monotonic() - started
-
-    kept_round = state.server_round
-    if state.kept is not None:
-        kept_round = state.kept.server_round
-        state = replace(state, learnt=replace(state.learnt, models=state.kept.models))
-    # Sites score what they receive: so the model that is written is that one, to the bit.
-    models = {n: received(a, strategy.settings.wire) for n, a in state.learnt.models.items()}
+    state = _begun(exchange, job, strategy, descriptions)
+    earlier_seconds = state.seconds
+    state = _train(exchange, job, strategy, state, witness, started)
+    models, kept_round = _ended_with(exchange, strategy, state)
     state = replace(state, learnt=replace(state.learnt, models=models))
     final = final_evaluation(exchange, job, strategy, state, witness)
     return Outcome(
@@ -106,7 +78,9 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
         incomplete=tuple(_lacking(job, state, list(exchange.nodes)) + final.unscored),
         bytes_down=state.bytes_down + exchange.bytes_down,
         bytes_up=state.bytes_up + exchange.bytes_up,
-        train_seconds=train_seconds,
+        train_seconds=state.seconds,
+        earlier_seconds=earlier_seconds,
+        scored=tuple(final.scored),
     )
 
 
@@ -128,6 +102,63 @@ def _meet(exchange: Exchange, job: Job, witness: Witness) -> Mapping[str, Descri
     return met.answers
 
 
+def _begun(
+    exchange: Exchange, job: Job, strategy: Strategy, descriptions: Mapping[str, Description]
+) -> RunState:
+    """The state before the next round: a new one, or the last that was committed."""
+    state = RunState.load(job) if job.resume else None
+    if state is None:
+        state = RunState.fresh(job, strategy, list(exchange.nodes))
+    state.check_sites(exchange.nodes)
+    declined = {s: d.evaluate_only for s, d in descriptions.items() if d.evaluate_only}
+    return _without(strategy, state, declined, state.server_round + 1)
+
+
+def _train(
+    exchange: Exchange, job: Job, strategy: Strategy, state: RunState, witness: Witness,
+    started: float,
+) -> RunState:  # fmt: skip
+    """All rounds that are left, each committed as it ends.
+
+    Raises:
+        IncompleteRunError: where several in a row, or all of them, had too few answers.
+    """
+    trained = trained_names(build_model(job.experiment))
+    earlier_seconds, failed, refused = state.seconds, 0, "see rounds.jsonl"
+    while state.server_round < job.experiment.rounds and set(exchange.nodes) - set(
+        state.evaluate_only
+    ):
+        state, line = _one_round(exchange, job, strategy, state, witness, trained)
+        kept = kept_after(job, state.kept, line, state.learnt.models)
+        seconds = earlier_seconds + time.monotonic() - started
+        state = replace(state, kept=kept, seconds=seconds)
+        commit(job, state, line)
+        job.progress.round_done(line)
+        refused = "; ".join(f"{site}: {why}" for site, why in line["refused"].items())
+        failed = 0 if line["applied"] else failed + 1
+        if failed == MAX_FAILED_ROUNDS:
+            raise IncompleteRunError(
+                f"{failed} rounds in a row had fewer than {line['quorum']} answers: {refused}"
+            )
+    if not state.rounds_applied:
+        raise IncompleteRunError(f"no round was applied, of {state.server_round}: {refused}")
+    return state
+
+
+def _ended_with(exchange: Exchange, strategy: Strategy, state: RunState) -> tuple[Models, int]:
+    """The models that are scored in the end, and the round that they are of.
+
+    Sites score what they receive: so the model that is written is that one, to the bit.
+    """
+    models, number = state.learnt.models, state.server_round
+    if state.kept is not None:
+        models, number = state.kept.models, state.kept.server_round
+    tested = strategy.tested(list(exchange.nodes), state.heard)
+    scored = {model for by_site in tested.values() for model in by_site.values()}
+    wire = strategy.settings.wire
+    return {name: received(models[name], wire) for name in models if name in scored}, number
+
+
 def _one_round(
     exchange: Exchange, job: Job, strategy: Strategy, state: RunState, witness: Witness,
     trained: frozenset[str],
@@ -145,7 +176,7 @@ def _one_round(
     replies = exchange.ask("train", requests, unpack)  # 6
     replies = witnessed(replies, job, witness)
     declined = {s: why for s, why in replies.declined.items() if why in BY_ITS_OWN_RULES}
-    state = _without(state, declined, number)
+    state = _without(strategy, state, declined, number)
     training = len(requests) - len(declined)
     quorum = max(job.quorum or training // 2 + 1, strategy.least_sites)
     applied = len(replies.answers) >= quorum
@@ -162,10 +193,6 @@ def _one_round(
         "evaluate_only": {site: why for site, (_, why) in state.evaluate_only.items()},
         "validation": None,
     }
-    if applied and (number % job.evaluate_every == 0 or number == job.experiment.rounds):
-        line["validation"] = validation_line(
-            exchange, job, strategy, learnt.models, number, witness
-        )
     state = replace(
         state,
         server_round=number,
@@ -173,6 +200,8 @@ def _one_round(
         learnt=learnt,
         heard=tuple(sorted({*state.heard, *replies.answers})) if applied else state.heard,
     )
+    if applied and (number % job.evaluate_every == 0 or number == job.experiment.rounds):
+        line["validation"] = validation_line(exchange, job, strategy, state, witness)
     line["bytes"] = {
         "down": state.bytes_down + exchange.bytes_down,
         "up": state.bytes_up + exchange.bytes_up,
@@ -181,10 +210,13 @@ def _one_round(
     return state, line
 
 
-def _without(state: RunState, declined: Mapping[str, str], number: int) -> RunState:
+def _without(
+    strategy: Strategy, state: RunState, declined: Mapping[str, str], number: int
+) -> RunState:
     """Sites that will not train from round ``number`` on; where they said so before, since then."""
     news = {site: (number, why) for site, why in declined.items()}
-    return replace(state, evaluate_only={**news, **state.evaluate_only})
+    learnt = strategy.without(state.learnt, list(declined)) if declined else state.learnt
+    return replace(state, learnt=learnt, evaluate_only={**news, **state.evaluate_only})
 
 
 def _train_request(job: Job, number: int, sent: Assignment) -> TrainRequest:

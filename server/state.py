@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.checkpoint import read_tensors, write_tensors
-from common.errors import CheckpointError
+from common.errors import CheckpointError, JoinError
 from common.models import build_model
 from common.parameters import arrays_of
 from server.job import Job
@@ -33,11 +33,15 @@ class RunState:
     """What the run would end with now, where that is not its last round."""
     bytes_down: int = 0
     bytes_up: int = 0
+    sites: tuple[str, ...] = ()
+    """Those that the run was begun with."""
+    seconds: float = 0.0
+    """Wall time until the last commit, over all starts."""
 
     @staticmethod
     def fresh(job: Job, strategy: Strategy, sites: list[str]) -> RunState:
         arrays = initial_arrays(job.experiment, job.pretrained)
-        return RunState(0, 0, strategy.initial_state(arrays, sites))
+        return RunState(0, 0, strategy.initial_state(arrays, sites), sites=tuple(sites))
 
     @staticmethod
     def load(job: Job) -> RunState | None:
@@ -47,42 +51,60 @@ class RunState:
             return None
         tensors, facts = read_tensors(job.output_dir / "checkpoint", "checkpoint")
         found = facts.get("run_id"), facts.get("experiment_sha256")
-        if found != (job.run_id, job.experiment.digest()):
+        expected = job.run_id, job.experiment.digest()
+        if found != expected:
             raise CheckpointError(
-                f"{job.output_dir}: its checkpoint is another run's or experiment's"
+                f"{job.output_dir}: its checkpoint is another run's or experiment's: expected run "
+                f"and experiment {expected}, found {found}"
             )
         place = {name: n for n, name in enumerate(arrays_of(build_model(job.experiment)))}
-        kept: dict[str, Models] = {"models": {}, "memory": {}, "kept": {}}
+        stored: dict[str, Models] = {"models": {}, "memory": {}, "kept": {}}
         for key in sorted(tensors, key=lambda key: place.get(key.split("/", 2)[2], len(place))):
             kind, owner, name = key.split("/", 2)
-            kept[kind].setdefault(owner, {})[name] = tensors[key]
-        best = facts["kept"]
+            stored[kind].setdefault(owner, {})[name] = tensors[key]
+        kept = facts["kept"]
         _forget_lines_after(job, facts["round"])
         return RunState(
             server_round=facts["round"],
             rounds_applied=facts["rounds_applied"],
-            learnt=StrategyState(kept["models"], kept["memory"]),
+            learnt=StrategyState(stored["models"], stored["memory"]),
             heard=tuple(facts["heard"]),
             evaluate_only={site: (n, why) for site, (n, why) in facts["evaluate_only"].items()},
-            kept=best and Kept(best["round"], best["auroc"], kept["kept"]),
+            kept=kept and Kept(kept["round"], kept["auroc"], stored["kept"]),
             bytes_down=facts["bytes_down"],
             bytes_up=facts["bytes_up"],
+            sites=tuple(facts["sites"]),
+            seconds=facts["seconds"],
         )
+
+    def check_sites(self, present: Iterable[str]) -> None:
+        """Refuse to go on with sites that the run was not begun with.
+
+        Raises:
+            JoinError: naming them.
+        """
+        new = sorted(set(present) - set(self.sites))
+        if new:
+            raise JoinError(
+                f"the run was begun by {', '.join(self.sites)}, and {', '.join(new)} came too: a "
+                "run goes on with the sites that it was begun with, so leave the others out, or "
+                "begin a new run"
+            )
 
 
 def commit(job: Job, state: RunState, line: Mapping[str, Any]) -> None:
     """Write the round's line, then the checkpoint, whose JSON is the moment of commitment."""
     with (job.output_dir / "rounds.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line, allow_nan=False) + "\n")
-    learnt, best = state.learnt, state.kept
+    learnt, kept = state.learnt, state.kept
     tensors = {
         f"{kind}/{owner}/{name}": value
-        for kind, kept in (
+        for kind, models in (
             ("models", learnt.models),
             ("memory", learnt.memory),
-            ("kept", best.models if best else {}),
+            ("kept", kept.models if kept else {}),
         )
-        for owner, arrays in kept.items()
+        for owner, arrays in models.items()
         for name, value in arrays.items()
     }
     facts = {
@@ -92,9 +114,11 @@ def commit(job: Job, state: RunState, line: Mapping[str, Any]) -> None:
         "rounds_applied": state.rounds_applied,
         "heard": list(state.heard),
         "evaluate_only": {site: list(since) for site, since in state.evaluate_only.items()},
-        "kept": best and {"round": best.server_round, "auroc": best.auroc},
+        "kept": kept and {"round": kept.server_round, "auroc": kept.auroc},
         "bytes_down": line["bytes"]["down"],
         "bytes_up": line["bytes"]["up"],
+        "sites": list(state.sites),
+        "seconds": round(state.seconds, 3),
     }
     write_tensors(job.output_dir / "checkpoint", "checkpoint", tensors, facts, versioned=True)
 

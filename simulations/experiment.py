@@ -112,7 +112,8 @@ def _train(
     write_counts(job, outcome)
     answered = [site for site in sites if site.name in outcome.descriptions]
     facts = {site.name: _site_facts(site, cohorts.experiment) for site in answered}
-    result = build_result(job, outcome, facts, time.monotonic() - started)
+    seconds = outcome.earlier_seconds + time.monotonic() - started
+    result = build_result(job, outcome, facts, seconds)
     result["simulation"] = cohorts.result_facts()
     write_json(folder / "result.json", result)
     write_report(folder)

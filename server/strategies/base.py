@@ -14,6 +14,8 @@ from common.registry import Registry
 
 Models = dict[str, Arrays]
 """Arrays by what they are: a model's name, or a name in a strategy's memory."""
+Scorings = Mapping[str, Mapping[str, str]]
+"""Name of a set of figures to site to the name of the model that it scores."""
 
 SHARED = "shared"
 """The model that all sites train together, and the figures of it."""
@@ -95,16 +97,26 @@ class Strategy(ABC):
     ) -> StrategyState:
         """The next state, from checked answers in the order of their sites' names."""
 
-    def validated(self, sites: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        """After a round: name of a set of figures to site to the name of the model it scores.
+    def without(self, state: StrategyState, sites: Sequence[str]) -> StrategyState:  # noqa: ARG002
+        """The state from when on ``sites`` will not train any more in this run."""
+        return state
 
-        The first is what the run is followed by.
+    def validated(
+        self,
+        sites: Sequence[str],
+        trained: Sequence[str],  # noqa: ARG002
+    ) -> Scorings:
+        """What is scored after a round; the run is followed by the first set of figures.
+
+        Args:
+            sites: all of them.
+            trained: those with an answer in a round that was applied.
         """
         return {SHARED: dict.fromkeys(sites, SHARED)}
 
-    def tested(self, sites: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    def tested(self, sites: Sequence[str], trained: Sequence[str]) -> Scorings:
         """The same after the last round."""
-        return self.validated(sites)
+        return self.validated(sites, trained)
 
 
 STRATEGIES: Registry[type[Strategy]] = Registry("strategy.name")

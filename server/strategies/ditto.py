@@ -8,7 +8,7 @@ many: ``Experiment.round_steps`` prices it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from common.messages import TrainAnswer
 from common.parameters import Arrays
@@ -17,6 +17,7 @@ from server.strategies.base import (
     SHARED,
     STRATEGIES,
     Assignment,
+    Scorings,
     Strategy,
     StrategyState,
 )
@@ -25,7 +26,7 @@ from server.strategies.fedavg import mean_model
 
 @STRATEGIES.register("ditto")
 class Ditto(Strategy):
-    """The server keeps both for the sites, which have no state."""
+    """The server keeps both for the sites, which have no state; it scores those that trained."""
 
     def initial_state(self, arrays: Arrays, sites: Sequence[str]) -> StrategyState:
         personal = {personal_model(site): dict(arrays) for site in sites}
@@ -41,11 +42,9 @@ class Ditto(Strategy):
         models = {**state.models, **personal, SHARED: mean_model(answers)}
         return StrategyState(models, state.memory)
 
-    def validated(self, sites: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        return {
-            **super().validated(sites),
-            PERSONAL: {site: personal_model(site) for site in sites},
-        }
+    def validated(self, sites: Sequence[str], trained: Sequence[str]) -> Scorings:
+        own = {site: personal_model(site) for site in sites if site in trained}
+        return {**super().validated(sites, trained), PERSONAL: own}
 
 
 def personal_model(site: str) -> str:

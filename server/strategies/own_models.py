@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from common.parameters import Arrays
-from server.strategies.base import PERSONAL, Assignment, Strategy, StrategyState
+from server.strategies.base import PERSONAL, Assignment, Scorings, Strategy, StrategyState
 
 
 class OwnModels(Strategy):
@@ -17,5 +17,5 @@ class OwnModels(Strategy):
     def configure_train(self, state: StrategyState, site: str) -> Assignment:
         return Assignment(state.models[site])
 
-    def validated(self, sites: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    def validated(self, sites: Sequence[str], trained: Sequence[str]) -> Scorings:  # noqa: ARG002
         return {PERSONAL: {site: site for site in sites}}

@@ -11,38 +11,39 @@ site needs no state, and under privacy cₖ follows from the noised update, whic
 for, and from nothing else. The paper's sites count alike, and its c moves by the mean change of
 those that answer, so that it stays the mean of all cₖ (line 17). Here c is Σₖ nₖ cₖ / Σₖ nₖ over
 the sites that have ever answered, with the weights of the mean of the models: the mean gradient of
-the same objective, whoever misses a round.
+the same objective, whoever misses a round. A site that has not answered yet is sent no correction;
+one that will not train any more is left out of c.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from common.messages import TrainAnswer
 from common.parameters import Arrays
 from common.schedule import round_rates
-from server.strategies.base import SHARED, STRATEGIES, Assignment, Strategy, StrategyState
+from server.strategies.base import SHARED, STRATEGIES, Assignment, Models, Strategy, StrategyState
 from server.strategies.fedavg import mean_model, weighted_mean
 
 CONTROL = "control"
 """c in the memory; cₖ is ``control-SITE``."""
 WEIGHTS = "weights"
-"""nₖ in the memory, of each site that has answered, by its name: float64, no axis."""
+"""nₖ in the memory, of each site that has answered and may again, by its name: float64, no axis."""
 
 
 @STRATEGIES.register("scaffold")
 class Scaffold(Strategy):
     """1. each answer gives its site's cₖ; 2. c is their mean; 3. the model is the answers'."""
 
-    def initial_state(self, arrays: Arrays, sites: Sequence[str]) -> StrategyState:
-        zeros = {name: np.zeros_like(value) for name, value in arrays.items()}
-        names = [CONTROL, *(_control_of(site) for site in sites)]
-        return StrategyState({SHARED: arrays}, dict.fromkeys(names, zeros))
+    def initial_state(self, arrays: Arrays, sites: Sequence[str]) -> StrategyState:  # noqa: ARG002
+        return StrategyState({SHARED: arrays}, {CONTROL: _zeros(arrays)})
 
     def configure_train(self, state: StrategyState, site: str) -> Assignment:
-        c, own = state.memory[CONTROL], state.memory[_control_of(site)]
+        c = state.memory[CONTROL]
+        own = state.memory.get(_control_of(site), c)
         correction = {name: c[name] - own[name] for name in c}
         return Assignment(state.models[SHARED], correction=correction)
 
@@ -54,14 +55,17 @@ class Scaffold(Strategy):
         memory = dict(state.memory)
         for a in answers:  # 1
             own = _control_of(a.site)
-            memory[own] = site_control(memory[own], c, x, a.arrays, rates)
-        counts = memory.get(WEIGHTS, {}) | {a.site: np.array(a.num_examples) for a in answers}
-        heard = sorted(counts)
-        memory[CONTROL] = weighted_mean(
-            [memory[_control_of(site)] for site in heard], [float(counts[site]) for site in heard]
-        )  # 2
-        memory[WEIGHTS] = counts
+            memory[own] = site_control(memory.get(own, c), c, x, a.arrays, rates)
+        weights = {a.site: np.array(a.num_examples, np.float64) for a in answers}
+        memory[WEIGHTS] = memory.get(WEIGHTS, {}) | weights
+        memory[CONTROL] = _mean_control(memory)  # 2
         return StrategyState({SHARED: mean_model(answers)}, memory)  # 3
+
+    def without(self, state: StrategyState, sites: Sequence[str]) -> StrategyState:
+        heard = state.memory.get(WEIGHTS, {})
+        weights = {site: n for site, n in heard.items() if site not in sites}
+        memory = {**state.memory, WEIGHTS: weights}
+        return replace(state, memory={**memory, CONTROL: _mean_control(memory)})
 
 
 def site_control(own: Arrays, c: Arrays, x: Arrays, y: Arrays, rates: float) -> Arrays:
@@ -79,6 +83,19 @@ def site_control(own: Arrays, c: Arrays, x: Arrays, y: Arrays, rates: float) -> 
         moved = (x[name].astype(np.float64) - y[name]) / rates
         control[name] = (value.astype(np.float64) - c[name] + moved).astype(value.dtype)
     return control
+
+
+def _mean_control(memory: Models) -> Arrays:
+    """c of the sites in ``WEIGHTS``; zeros where there are none."""
+    weights = sorted(memory[WEIGHTS].items())
+    if not weights:
+        return _zeros(memory[CONTROL])
+    controls = [memory[_control_of(site)] for site, _ in weights]
+    return weighted_mean(controls, [float(n) for _, n in weights])
+
+
+def _zeros(arrays: Arrays) -> Arrays:
+    return {name: np.zeros_like(value) for name, value in arrays.items()}
 
 
 def _control_of(site: str) -> str:

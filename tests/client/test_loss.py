@@ -14,7 +14,13 @@ from opacus import GradSampleModule
 from torch import nn
 
 from client.cohort import Cohort
-from client.loss import Frequencies, Loss, build_loss, loss_per_image
+from client.loss import (
+    Frequencies,
+    Loss,
+    build_loss,
+    class_balanced_weights,
+    loss_per_image,
+)
 from client.site import Site
 from common.config import Experiment, LossSettings
 from common.errors import PrivacyError
@@ -120,7 +126,16 @@ def test_an_absent_class_has_a_finite_prior() -> None:
     images = np.zeros((2, 1, 1, 1), np.uint8)
     counted = Frequencies.counted(Cohort(images, labels, np.arange(2), ()))
     assert counted.shares.tolist() == [0.75, 0.5]
-    assert counted.images.tolist() == [2, 0]  # an unknown label makes no class more frequent
+    assert counted.images.tolist() == [2, 1]  # an unknown label makes no class more frequent
+
+
+def test_a_class_that_no_image_knows_weighs_alike_on_either_side() -> None:
+    labels = np.array([[1, NAN], [0, NAN], [0, NAN]], np.float32)
+    images = np.zeros((3, 1, 1, 1), np.uint8)
+    counted = Frequencies.counted(Cohort(images, labels, np.arange(3), ()))
+    weights = class_balanced_weights(counted, 0.999, multi_label=True)
+    assert weights[:, 1].tolist() == [1, 1]
+    assert weights[1, 0] > 1 > weights[0, 0] > 0
 
 
 def test_an_unknown_label_counts_for_nothing_and_the_mean_is_over_the_known() -> None:

@@ -20,6 +20,16 @@ def test_arrays_survive_the_wire_bit_for_bit() -> None:
     assert back["w"].tobytes() == arrays["w"].tobytes()
 
 
+def test_arrays_survive_the_disk_with_their_shapes(tmp_path: Path) -> None:
+    arrays = {"w": np.ones((2, 3), np.float32).T, "n": np.array(7), "none": np.zeros((0, 2))}
+    write_tensors(tmp_path, "checkpoint", arrays, {})
+    back, _ = read_tensors(tmp_path, "checkpoint")
+    assert back.keys() == arrays.keys()
+    for name, value in arrays.items():
+        assert (back[name].shape, back[name].dtype) == (value.shape, value.dtype)
+        np.testing.assert_array_equal(back[name], value)
+
+
 def test_what_half_precision_cannot_hold_is_refused_by_who_receives_it() -> None:
     sent = {"w": np.array([[1.0, -2.5, 65504], [1 / 3, 1e-9, 0]], np.float32)}
     back = received(sent, "float16")

@@ -14,7 +14,7 @@ import pytest
 from common.checkpoint import read_tensors
 from common.compose import load_settings
 from common.errors import SettingsError
-from server import rounds
+from server import keeping, rounds
 from server.deploy.jobfile import read_job, write_job
 from server.job import Job, Outcome, Silent
 from server.keeping import Kept, averaged, better
@@ -79,7 +79,10 @@ def job(
 
     def said(*given: Any) -> dict[str, Any]:
         found = honest(*given)
-        return {**found, "pooled": {**found["pooled"], "auroc_macro": AUROCS[given[4]]}}
+        return {
+            **found,
+            "pooled": {**found["pooled"], "auroc_macro": AUROCS[given[3].server_round]},
+        }
 
     monkeypatch.setattr(rounds, "validation_line", said)
     prepared, folders = site_folders("rounds=4")
@@ -146,14 +149,14 @@ def test_a_run_ends_with_the_average_also_where_it_was_cut_off(
 ) -> None:
     whole_job, folders = replace(job[0], keep="average", average_decay=0.5), job[1]
     seen: list[Models] = []
-    honest = rounds.averaged
+    honest = keeping.averaged
 
     def listened(kept: Kept | None, number: int, models: Models, decay: float) -> Kept:
         seen.append(models)
         return honest(kept, number, models, decay)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rounds, "averaged", listened)
+        patch.setattr(keeping, "averaged", listened)
         whole = run_rounds(InProcessGrid(folders, None), whole_job)
     resumed = cut_off_and_resumed(whole_job, folders, after, tmp_path / "cut")
     assert bits(resumed.models) == bits(whole.models)

@@ -221,6 +221,17 @@ def test_a_model_of_our_own_is_taken_whole_where_its_head_means_the_same(
     assert all(np.array_equal(found[key], value) for key, value in expected.items())
 
 
+def test_a_centre_may_be_measured_over_a_backbone_that_was_trained_without(tmp_path: Path) -> None:
+    trained = experiment(name="cnn", width=4)
+    asked = replace(trained, model=replace(trained.model, trainable="head", centred=True))
+    file, found = (
+        arrays_of(build_model(trained, seed=9)), initial_arrays(asked, own_file(tmp_path, trained))
+    )  # fmt: skip
+    assert not found.pop("centre.value").any()
+    for key, value in found.items():
+        assert np.array_equal(value, file[key]) == key.startswith("backbone.")
+
+
 @pytest.mark.parametrize("change", ["classes", "multi_label", "head", "metadata"])
 def test_a_head_that_means_something_else_is_not_taken(change: str, tmp_path: Path) -> None:
     asked = experiment(name="cnn", width=4)

@@ -169,9 +169,11 @@ def test_below_the_quorum_a_round_is_not_applied_and_says_so(
     job: Callable[..., tuple[Job, list[Path]]],
 ) -> None:
     this, folders = job("rounds=2")
-    outcome = run_rounds(TamperingGrid(folders, set_weight(-1.0)), this)
-    assert outcome.rounds_applied == 0
+    with pytest.raises(IncompleteRunError, match="no round was applied, of 2: northfield: "):
+        run_rounds(TamperingGrid(folders, set_weight(-1.0)), this)
     assert [line["applied"] for line in lines(this)] == [False, False]
+    released = (folders[1] / "disclosure.jsonl").read_text().splitlines()
+    assert len(released) == 2  # two updates, and nobody scores what nobody trained
 
 
 def test_a_run_whose_rounds_all_fail_gives_up(job: Callable[..., tuple[Job, list[Path]]]) -> None:
@@ -221,6 +223,24 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     for name, value in whole.models["shared"].items():
         assert value.tobytes() == resumed.models["shared"][name].tobytes()
     assert resumed.rounds_applied == 3
+    assert whole.earlier_seconds == 0 < whole.train_seconds
+    assert (resumed.earlier_seconds > 0) == (after > 2)  # the first round takes two exchanges
+    assert resumed.earlier_seconds < resumed.train_seconds
+
+
+def test_a_run_goes_on_with_the_sites_that_it_was_begun_with(
+    job: Callable[..., tuple[Job, list[Path]]],
+) -> None:
+    this, folders = job("rounds=2")
+    alone = replace(this, num_sites=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(InterruptingGrid(folders[:1], 3), alone)
+    with pytest.raises(JoinError, match="begun by northfield, and southgate came too"):
+        run_rounds(InProcessGrid(folders, None), replace(this, resume=True))
+    assert (
+        run_rounds(InProcessGrid(folders[:1], None), replace(alone, resume=True)).rounds_applied
+        == 2
+    )
 
 
 def intents(folder: Path) -> list[Intent]:

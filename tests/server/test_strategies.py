@@ -79,8 +79,11 @@ def test_local_models_never_mix_and_are_scored_everywhere() -> None:
     state = strategy.initial_state(model(0), ["a", "b"])
     after = strategy.aggregate_train(state, [answer("a", 1, 5)])
     assert {name: m["w"].tolist() for name, m in after.models.items()} == {"a": [5], "b": [0]}
-    assert strategy.validated(["a", "b"]) == {"personal": {"a": "a", "b": "b"}}
-    assert strategy.tested(["a", "b"]) == {"a": {"a": "a", "b": "a"}, "b": {"a": "b", "b": "b"}}
+    both = ["a", "b"]
+    assert strategy.validated(both, both) == {"personal": {"a": "a", "b": "b"}}
+    assert strategy.tested(both, both) == {"a": {"a": "a", "b": "a"}, "b": {"a": "b", "b": "b"}}
+    assert strategy.validated(both, ["b"]) == {"personal": {"b": "b"}}  # a never trained
+    assert strategy.tested(both, ["b"]) == {"b": {"a": "b", "b": "b"}}
 
 
 def test_momentum_at_the_server_by_hand() -> None:
@@ -129,16 +132,21 @@ def quadratic(
     strategy: FedAvg | Scaffold,
     rounds: int,
     missed: Mapping[int, str] = MappingProxyType({}),
+    leaves: int = 0,
 ) -> float:
     """Two sites with ½ aₖ (w − bₖ)² take ten steps a round, by the site's own formula.
 
-    ``missed`` says who has no answer in a round.
+    ``missed`` says who has no answer in a round. A third, far from both, trains in the rounds
+    before ``leaves``, and then no more.
     """
-    curvature, centre, weights = {"a": 1.0, "b": 9.0}, {"a": 0.0, "b": 1.0}, {"a": 3.0, "b": 1.0}
+    curvature = {"a": 1.0, "b": 9.0, "c": 1.0}
+    centre, weights = {"a": 0.0, "b": 1.0, "c": -20.0}, {"a": 3.0, "b": 1.0, "c": 2.0}
     for number in range(1, rounds + 1):
+        if number == leaves:
+            state = strategy.without(state, ["c"])
         answers = []
-        for site in ("a", "b"):
-            if missed.get(number) == site:
+        for site in ("a", "b", "c"):
+            if missed.get(number) == site or (site == "c" and number >= leaves):
                 continue
             sent = strategy.configure_train(state, site)
             y = float(sent.arrays["w"][0])
@@ -164,6 +172,9 @@ def test_scaffold_finds_the_common_minimum_that_fedavg_misses() -> None:
     for missed in ({1: "a"}, {1: "b", 7: "a"}):  # c is still the mean of all once they are back
         again = quadratic(scaffold.initial_state(start, ["a", "b"]), scaffold, 200, missed)
         assert again == pytest.approx(0.75, abs=1e-3)
+    for leaves in (1, 9):  # a site that will not train any more pulls no longer
+        state = scaffold.initial_state(start, ["a", "b", "c"])
+        assert quadratic(state, scaffold, 200, leaves=leaves) == pytest.approx(0.75, abs=1e-3)
     drifted = quadratic(fedavg.initial_state(start, ["a", "b"]), fedavg, 200)
     assert abs(drifted - 0.75) > 0.1
 
@@ -179,13 +190,15 @@ def test_a_control_variate_is_the_mean_gradient_at_the_rates_that_were_taken() -
     assert second < first < experiment.local_steps * 0.5
     state = strategy.aggregate_train(state, [answer("a", 1, 1)])
     assert state.memory["control-a"]["w"][0] == pytest.approx(1 / first)
-    assert state.memory["control-b"]["w"][0] == 0
-    assert state.memory["control"]["w"][0] == pytest.approx(1 / first)  # b was not heard yet
+    assert state.memory["control"]["w"][0] == pytest.approx(1 / first)
     sent = strategy.configure_train(state, "b").correction
     assert sent is not None
-    assert sent["w"][0] == pytest.approx(1 / first)  # c − cₖ
+    assert sent["w"][0] == 0  # b was not heard yet
     state = strategy.aggregate_train(state, [answer("b", 3, 0, number=2)])
-    own = -1 / first + 1 / second
+    own = 1 / second
+    sent = strategy.configure_train(state, "b").correction
+    assert sent is not None
+    assert sent["w"][0] == pytest.approx((1 / first + 3 * own) / 4 - own)  # c − cₖ
     assert state.memory["control-b"]["w"][0] == pytest.approx(own)
     assert state.memory["control"]["w"][0] == pytest.approx((1 / first + 3 * own) / 4)
 
@@ -214,7 +227,7 @@ def test_fedbn_keeps_normalisation_apart_and_averages_the_rest() -> None:
     for name in own:
         np.testing.assert_array_equal(later.models["b"][name], after.models["b"][name])
         np.testing.assert_array_equal(later.models["c"][name], later.models["a"][name])
-    assert strategy.tested(["a", "b"]) == {"personal": {"a": "a", "b": "b"}}
+    assert strategy.tested(["a", "b"], ["a"]) == {"personal": {"a": "a", "b": "b"}}
 
 
 def test_fedbn_without_normalisation_is_refused() -> None:
@@ -225,19 +238,21 @@ def test_fedbn_without_normalisation_is_refused() -> None:
 
 def test_ditto_keeps_each_site_its_own_model() -> None:
     strategy = Ditto(asked(name="ditto", proximal=0.1))
-    state = strategy.initial_state(model(0), ["shared", "b"])  # a site may be called so
+    state = strategy.initial_state(model(0), ["a", "b"])
     answers = [
+        replace(answer("a", 1, 4), personal=model(9)),
         replace(answer("b", 1, 2), personal=model(7)),
-        replace(answer("shared", 1, 4), personal=model(9)),
     ]
     after = strategy.aggregate_train(state, answers)
     values = {name: m["w"][0] for name, m in after.models.items()}
-    assert values == {"shared": 3, "personal-b": 7, "personal-shared": 9}
+    assert values == {"shared": 3, "personal-b": 7, "personal-a": 9}
     sent = strategy.configure_train(after, "b")
     assert sent.arrays["w"][0] == 3
     assert sent.personal is not None
     assert sent.personal["w"][0] == 7
-    assert list(strategy.validated(["b"])) == ["shared", "personal"]
+    assert strategy.validated(["a", "b"], ["b"]) == {
+        "shared": {"a": "shared", "b": "shared"}, "personal": {"b": "personal-b"}
+    }  # fmt: skip
 
 
 def test_registry() -> None:

@@ -26,7 +26,7 @@ from simulations.flower import become_server
 from simulations.inprocess import InProcessGrid
 from simulations.sites import prepare_cohorts, write_site_folders
 from tests.conftest import FAST
-from tests.server.test_rounds import InterruptingGrid, TamperingGrid, lines, set_weight
+from tests.server.test_rounds import InterruptingGrid, TamperingGrid, lines, refuse_data, set_weight
 
 PARTS = ("whole", "cut")
 Five = tuple[Experiment, list[Path]]
@@ -54,6 +54,26 @@ def bits(models: Models) -> dict[str, dict[str, bytes]]:
     return {m: {k: v.tobytes() for k, v in arrays.items()} for m, arrays in models.items()}
 
 
+class Absent(TamperingGrid):
+    """Node 2 refuses to train, now or from the start."""
+
+    def __init__(self, sites: list[Path]) -> None:
+        super().__init__(sites, refuse_data)
+
+
+class EvaluatesOnly(InProcessGrid):
+    """Node 2 says that it will not train."""
+
+    def send_and_receive(
+        self, messages: list[Message], *, timeout: float | None = None
+    ) -> list[Message]:  # type: ignore[override]
+        replies = list(super().send_and_receive(messages, timeout=timeout))
+        for reply in replies:
+            if reply.metadata.message_type == "query" and reply.metadata.src_node_id == 2:
+                reply.content.config_records["config"]["evaluate-only"] = "policy"
+        return replies
+
+
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(
     name: str, five: Five, tmp_path: Path
@@ -74,6 +94,48 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(
     assert kept[1] is not None
     assert bits(kept[0].learnt.memory) == bits(kept[1].learnt.memory)
     check_outcome(name, whole, outcome)
+
+
+@pytest.mark.parametrize("name", [n for n in STRATEGIES.names() if "krum" not in n])
+def test_a_resumed_run_goes_on_where_a_site_answers_no_more(
+    name: str, five: Five, tmp_path: Path
+) -> None:
+    """Krum's bound takes all five."""
+    experiment = replace(asked(five[0], name), rounds=2)
+    folders = five[1][: build_strategy(experiment).least_sites + 2]
+    job = Job(experiment, "run", len(folders), tmp_path, 9)
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(InterruptingGrid(folders, 2), job)
+    outcome = run_rounds(Absent(folders), replace(job, resume=True))
+    assert outcome.rounds_applied == 2
+    check_outcome(name, job, outcome)
+
+
+@pytest.mark.parametrize("name", ["ditto", "local", "fedbn"])
+def test_a_site_that_never_trained_has_no_model_of_its_own_to_score(
+    name: str, five: Five, tmp_path: Path
+) -> None:
+    """But FedBN's, which is the others' mean."""
+    job = Job(replace(asked(five[0], name), rounds=1), "run", 3, tmp_path, 9)
+    outcome = run_rounds(Absent(five[1][:3]), job)
+    result, others = build_result(job, outcome, {}, 0.0), ["site-2", "site-3"]
+    write_model(job, outcome)
+    stems = {path.stem for path in job.output_dir.glob("model*.json")}
+    (line,) = lines(job)
+    own = line["validation"] if name != "ditto" else line["validation"]["personal"]  # type: ignore[index]
+    if name == "fedbn":
+        assert stems == {"model-site-1", "model-site-2", "model-site-3"}
+        assert list(own["sites"]) == ["site-1", *others]  # type: ignore[index]
+        return
+    assert list(own["sites"]) == others  # type: ignore[index]
+    if name == "local":
+        assert list(result["local_metrics"]) == others
+        assert stems == {f"model-{site}" for site in others}
+        assert result["sites"][0]["metrics"] is None
+    else:
+        assert stems == {"model", *(f"model-personal-{site}" for site in others)}
+        assert [bool(s["personal"]["metrics"]) for s in result["sites"]] == [False, True, True]
+        assert all(s["metrics"] for s in result["sites"])
 
 
 @pytest.mark.parametrize("name", ["ditto", "scaffold"])
@@ -142,6 +204,13 @@ def test_too_few_sites_for_the_bound_are_refused_before_anybody_is_asked(
         run_rounds(grid, job)
 
 
+def test_sites_that_only_evaluate_do_not_count_for_the_bound(five: Five, tmp_path: Path) -> None:
+    job = Job(asked(five[0], "krum"), "run", 5, tmp_path)
+    with pytest.raises(JoinError, match="at least 5 sites that train, and there are 4"):
+        run_rounds(EvaluatesOnly(five[1], None), job)
+    assert not (tmp_path / "rounds.jsonl").exists()
+
+
 def test_a_round_with_too_few_answers_for_the_bound_is_not_applied(
     five: Five, tmp_path: Path
 ) -> None:
@@ -173,8 +242,8 @@ def test_an_answer_without_its_personal_model_is_dropped_by_itself(
     (line,) = lines(job)
     assert reason in line["refused"]["site-1"]  # type: ignore[index]
     assert line["applied"]
-    own, other = (outcome.models[f"personal-site-{n}"]["head.bias"] for n in (1, 2))
-    assert not np.array_equal(own, other)
+    personal = {f"personal-site-{n}" for n in range(2, 6)}
+    assert outcome.models.keys() == {"shared", *personal}
 
 
 class Watching(InProcessGrid):
