@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from common.checks import parse_experiment
+from common.compose import load_settings
 from common.errors import SettingsError
 from common.models import MODELS, build_model
 from common.parameters import arrays_of, count_parameters, trained_names
 from simulations import cells
-from simulations.benchmarks import explanation, light
+from simulations.benchmarks import ablation, explanation, light
 from tests.conftest import EXPERIMENT
 
 TINY = ["rounds=1", "local_steps=1", "engine.workers=1", "strategy.batch_size=4"]
@@ -92,3 +93,41 @@ def test_without_a_folder_nothing_is_run() -> None:
     for main in (light.main, explanation.main):
         with pytest.raises(SettingsError, match="output_dir must be given"):
             main(["seed=1"])
+
+
+def test_a_recipe_is_taken_apart_at_equal_epsilon_and_once(
+    hospitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = f"data.root={hospitals}"
+    monkeypatch.setattr(ablation, "PRETRAINING", (*ablation.PRETRAINING, root, *TINY))
+    base = ("experiment=phantom", "privacy.epsilon=8", "privacy.public_patients=42", root)
+    monkeypatch.setattr(ablation, "BASE", base)
+    kept = (ablation.WHOLE, "automatic clip", "pretrained, head only, centred")
+    rows = {"cnn": {name: ablation.ROWS["cnn"][name] for name in kept}}
+    monkeypatch.setattr(ablation, "ROWS", rows)
+    words = [f"output_dir={tmp_path / 'parts'}", "model.width=4", *TINY, "local_steps=2"]
+    ablation.main(words)
+    found = json.loads((tmp_path / "parts" / "ablation.json").read_text())["rows"]
+    assert [row["row"] for row in found] == list(kept)
+    assert all(7.5 < row["epsilon_run"] <= 8 for row in found)
+    text = (tmp_path / "parts" / "ablation.md").read_text()
+    change = found[2]["auroc_macro"]["value"] - found[0]["auroc_macro"]["value"]
+    assert f"| {change:+.3f} |" in text.splitlines()[-1]
+    monkeypatch.setattr(cells, "simulate", lambda *_: pytest.fail("ran again"))
+    ablation.main(words)
+    assert (tmp_path / "parts" / "ablation.md").read_text() == text
+
+
+@pytest.mark.parametrize("recipe", ablation.ROWS)
+def test_a_row_changes_what_it_names_and_no_privacy(recipe: str) -> None:
+    words = [*ablation.BASE, *ablation.RECIPES[recipe], "data.root=x"]
+    whole = load_settings(words)
+    seen = [whole]
+    for row, changes in ablation.ROWS[recipe].items():
+        given = [f"{w}y" if w == ablation.PRETRAINED else w for w in changes]
+        settings = load_settings([*words, *given])
+        assert (settings in seen) == (row == ablation.WHOLE)
+        for name in ("unit", "epsilon", "delta", "max_grad_norm"):
+            assert getattr(settings.privacy, name) == getattr(whole.privacy, name)
+        assert (settings.rounds, settings.local_steps) == (whole.rounds, whole.local_steps)
+        seen.append(settings)
