@@ -121,6 +121,7 @@ def _train_private(request: TrainRequest, trainings: Trainings, site: Site) -> R
             model, cohort, experiment, each, denominator, request.server_round, drift
         )  # 4
     answer = _trained(request, trainings, site, public, chain).pack()
+    # Logged before it can leave: a crash in between must not let out what no line tells.
     log_release(site.folder, request, [*_updates(trainings), "public count of patients"], LEDGER)
     store_answer(site, request, answer)  # 5
     return answer

@@ -17,7 +17,7 @@ from client.loss import build_loss
 from client.precision import logits_of
 from common.config import Experiment, StrategySettings
 from common.data.transforms import augment, normalise
-from common.errors import OneClassError
+from common.errors import DataError
 from common.models import Inputs
 from common.schedule import learning_rate
 
@@ -47,10 +47,13 @@ def train_plain(
     bit under every engine.
 
     Raises:
-        OneClassError: where the site has no image to train on.
+        DataError: where the site has no image to train on.
     """
     if not len(cohort.rows):
-        raise OneClassError("no patient of this site is in the training part")
+        raise DataError(
+            f"expected images to train on, and none of this site's {len(cohort.images)} is in the "
+            "training part: use more data, or a smaller data.test_fraction"
+        )
     strategy, target = experiment.strategy, place(model)
     generator = seeded_generator(experiment.seed, site, server_round)
     loss = build_loss(experiment, cohort)

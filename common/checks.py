@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import yaml
 
 from common.config import Experiment, PrivacyTarget, Settings, SourceSettings, TaskSettings
+from common.data.labels import is_multi_label
 from common.data.pool import PoolSettings
 from common.data.records import path_regex, pattern_columns
 from common.errors import SettingsError
@@ -79,10 +80,10 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
             "ordered list, as data.classes=[benign,malignant]"
         )
     problems += (
-        check_task(settings.data)
+        check_task(settings.data, is_multi_label(settings.data, settings.data))
         + check_privacy(settings.privacy)
         + check_strategy(settings.strategy, settings.privacy)
-        + check_loss(settings)
+        + check_loss(settings, is_multi_label(settings.data, settings.data))
         + check_evaluation(settings.evaluation)
     )
     return problems
@@ -136,10 +137,11 @@ def check_experiment(experiment: Experiment) -> list[str]:
     problems = check_sizes(experiment)
     if experiment.data.classes is None:
         problems.append("data.classes: the shared experiment needs its list of classes")
-    problems += check_task(experiment.data)
+    problems += check_task(experiment.data, experiment.multi_label)
     problems += check_privacy(experiment.privacy)
     problems += check_strategy(experiment.strategy, experiment.privacy)
-    return problems + check_loss(experiment) + check_evaluation(experiment.evaluation)
+    problems += check_loss(experiment, experiment.multi_label)
+    return problems + check_evaluation(experiment.evaluation)
 
 
 def check_sizes(run: Settings | Experiment) -> list[str]:
@@ -186,22 +188,27 @@ def check_positive(values: Mapping[str, int]) -> list[str]:
     return [f"{k}: expected at least 1, got {v}" for k, v in values.items() if v < 1]
 
 
-def check_task(task: TaskSettings) -> list[str]:
+def check_task(task: TaskSettings, multi_label: bool) -> list[str]:
+    """Images and classes, a line for each problem."""
     problems = []
     if task.channels not in (1, 3):
         problems.append(f"data.channels: expected 1 or 3, got {task.channels}")
     if not 16 <= task.image_size <= 1024:
         problems.append(f"data.image_size: expected 16 to 1024 pixels, got {task.image_size}")
     if task.classes is not None:
-        if len(set(task.classes)) != len(task.classes):
-            problems.append("data.classes: a class stands in the list twice")
+        twice = sorted({c for c in task.classes if task.classes.count(c) > 1})
+        if twice:
+            problems.append(f"data.classes: {', '.join(twice)} stands in the list twice")
         if task.negative_label in task.classes:
             problems.append(
                 f"data.negative_label: '{task.negative_label}' means none of the classes, "
                 "so it cannot be one of them"
             )
-        if len(task.classes) < (1 if task.multi_label else 2):
-            problems.append("data.classes: a classifier needs at least two classes")
+        if len(task.classes) < (1 if multi_label else 2):
+            problems.append(
+                "data.classes: a classifier needs at least two classes, got "
+                f"{', '.join(task.classes) or 'none'}"
+            )
     return problems
 
 
@@ -262,7 +269,8 @@ def check_pool(pool: PoolSettings) -> list[str]:
     return problems
 
 
-def check_loss(run: Settings | Experiment) -> list[str]:
+def check_loss(run: Settings | Experiment, multi_label: bool) -> list[str]:
+    """The loss, its constants and its priors, a line for each problem."""
     loss, classes, problems = run.loss, run.data.classes, []
     if loss.gamma <= 0:
         problems.append(f"loss.gamma: expected above 0, got {loss.gamma}")
@@ -285,9 +293,10 @@ def check_loss(run: Settings | Experiment) -> list[str]:
             f"{', '.join(loss.priors)}"
         )
     total = sum(loss.priors.values())
-    if not all(0 < share < 1 for share in loss.priors.values()):
-        problems.append("loss.priors: expected shares of the images, between 0 and 1")
-    elif run.data.multi_label is False and abs(total - 1) > 0.01:
+    wrong = {name: share for name, share in loss.priors.items() if not 0 < share < 1}
+    if wrong:
+        problems.append(f"loss.priors: expected shares of the images, between 0 and 1, got {wrong}")
+    elif not multi_label and abs(total - 1) > 0.01:
         problems.append(f"loss.priors: expected shares that add to 1, got {total:g}")
     if loss.name == "class_balanced" and (loss.prior_images or 0) < 1:
         problems.append("loss.prior_images must be given: how many images loss.priors is of")

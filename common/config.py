@@ -258,7 +258,8 @@ class EngineSettings:
 
     name: Literal["inprocess", "ray"] = "inprocess"
     workers: int | None = None
-    """Sites trained at once; ``None`` means as many as cores and sites allow."""
+    """Sites trained at once; ``None``: as many as cores, or more, below twice as many, where that
+    leaves fewer cores idle (``simulations/inprocess.py``, ``balanced_workers``)."""
     gpus_per_site: float = 0.0
     """Share of a GPU that Ray gives each site."""
 

@@ -58,11 +58,9 @@ def main(arguments: Sequence[str]) -> int:
         run = new_run(load_settings(words))
     warm_up(run.settings)  # beside the imports below, which take seconds as well
     from server.results import check_complete
-    from simulations.designs.run import run_design
-    from simulations.experiment import simulate
+    from simulations.designs.run import run_as_designed
 
-    work = simulate if run.settings.design == "none" else run_design
-    result = work(run, console)
+    result = run_as_designed(run, console)
     if as_json:
         print((run.output_dir / "result.json").read_text(encoding="utf-8"), end="")
     check_complete(result["incomplete"])

@@ -16,11 +16,12 @@ from common.compose import expand_sweep, load_settings
 from common.metrics.text import figure_text
 from common.start import new_run
 from server.results import check_complete
-from simulations.experiment import simulate
+from simulations.designs.run import run_as_designed
 from simulations.output import output_folder
+from simulations.report.text import guarantee_text
 from simulations.report.tradeoff import tradeoff
 
-GUARANTEE = ("epsilon_run", "delta", "unit", "adjacency", "accountant")
+GUARANTEE = ("epsilon_run", "epsilon", "delta", "unit", "adjacency", "accountant")
 SCORE = ("value", "low", "high")
 
 
@@ -41,7 +42,7 @@ def run_sweep(overrides: Sequence[str], console: Console, as_json: bool) -> int:
     rows: list[dict[str, Any]] = []
     for run, job in zip(runs, jobs, strict=True):
         console.rule(" ".join(job))
-        result = simulate(run, console)
+        result = run_as_designed(run, console)
         rows.append({"overrides": job, "output_dir": str(run.output_dir), **sweep_row(result)})
         write_json(base / "sweep.json", {"schema": 1, "runs": rows})
         write_bytes(base / "sweep.csv", sweep_csv(rows).encode())
@@ -65,7 +66,7 @@ def sweep_row(result: Mapping[str, Any]) -> dict[str, Any]:
         "rounds": result["rounds"],
         "seed": result["seed"],
         "epsilon_run": largest["epsilon_run"] if largest else None,
-        "privacy": {name: largest[name] for name in GUARANTEE} if largest else None,
+        "privacy": largest,
         "auroc_macro": result["metrics"]["auroc_macro"] if result["metrics"] else None,
     }
 
@@ -87,14 +88,15 @@ def sweep_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("settings", "ε (largest of the sites)", "guarantee", "macro AUROC", title="sweep")
+    heads = ("settings", "ε (run)", "ε (life)", "guarantee", "macro AUROC")
+    table = Table(*heads, title="sweep", caption="ε is the largest of the sites'")
     for row in rows:
-        privacy, spent, guarantee = row["privacy"], "none", "no privacy"
+        privacy, spent = row["privacy"], ("none", "none", "no privacy")
         if privacy:
-            spent = f"{privacy['epsilon_run']:.3f}"
-            guarantee = (
-                f"δ={privacy['delta']:g}, unit {privacy['unit']}, {privacy['adjacency']}, "
-                f"{privacy['accountant']}"
+            spent = (
+                f"{privacy['epsilon_run']:.3f}",
+                f"{privacy['epsilon']:.3f}",
+                guarantee_text(privacy),
             )
-        table.add_row(" ".join(row["overrides"]), spent, guarantee, figure_text(row["auroc_macro"]))
+        table.add_row(" ".join(row["overrides"]), *spent, figure_text(row["auroc_macro"]))
     return table

@@ -56,7 +56,7 @@ class Scaffold(Strategy):
         for a in answers:  # 1
             own = _control_of(a.site)
             memory[own] = site_control(memory.get(own, c), c, x, a.arrays, rates)
-        weights = {a.site: np.array(a.num_examples, np.float64) for a in answers}
+        weights = {a.site: np.array(a.num_examples) for a in answers}
         memory[WEIGHTS] = memory.get(WEIGHTS, {}) | weights
         memory[CONTROL] = _mean_control(memory)  # 2
         return StrategyState({SHARED: mean_model(answers)}, memory)  # 3

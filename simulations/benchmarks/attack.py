@@ -81,7 +81,8 @@ class LyingGrid(InProcessGrid):
         return replies
 
     def _lie(self, request: TrainRequest, replies: Sequence[Message]) -> None:
-        answers = [TrainAnswer.unpack(reply.content) for reply in replies]
+        wire = request.experiment.strategy.wire
+        answers = [TrainAnswer.unpack(reply.content, wire=wire) for reply in replies]
         number = next(i for i, answer in enumerate(answers) if answer.site == LIAR)
         honest = [a.arrays for a in answers if a.site != LIAR]
         sent, own = to_rows([request.arrays, answers[number].arrays])

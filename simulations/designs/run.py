@@ -21,10 +21,23 @@ from simulations.cells import run_cell
 from simulations.designs.arms import FEDERATION, arms_of, federation
 from simulations.designs.comparison import compare
 from simulations.designs.text import markdown, table
+from simulations.experiment import simulate
 from simulations.hospitals import kept_hospitals
 from simulations.report.page import write_report
 
 OF_THE_FEDERATION = ("model.json", "model.safetensors", "rounds.jsonl")
+
+
+def run_as_designed(run: Run, console: Console) -> dict[str, Any]:
+    """The run alone, or all that its settings' design compares it with.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        FedroundsError: as a run does.
+    """
+    return (simulate if run.settings.design == "none" else run_design)(run, console)
 
 
 def run_design(run: Run, console: Console) -> dict[str, Any]:

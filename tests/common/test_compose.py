@@ -119,8 +119,16 @@ def test_a_loss_that_cannot_be_made_is_refused(word: str, expected: str) -> None
 
 
 def test_shares_of_one_label_an_image_add_to_one() -> None:
-    words = ["loss=logit_adjusted", "data.multi_label=false", "data.label_separator=null"]
-    assert "add to 1, got 0.507" in problems_of(*words)
+    words = ["loss=logit_adjusted", "data.label_separator=null"]
+    for said in ([], ["data.multi_label=false"]):  # without a separator there is one label
+        assert "add to 1, got 0.507" in problems_of(*words, *said)
+
+
+def test_several_labels_an_image_may_be_of_one_class_and_one_label_may_not() -> None:
+    one = ["data.classes=[nodule]", "loss=cross_entropy"]
+    assert load_settings(one).data.classes == ("nodule",)
+    problem = "at least two classes, got nodule"
+    assert problem in problems_of(*one, "data.label_separator=null")
 
 
 def test_patient_privacy_needs_a_patient_column() -> None:

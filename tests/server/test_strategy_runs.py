@@ -24,7 +24,7 @@ from server.state import RunState
 from server.strategies import STRATEGIES, Models, build_strategy
 from simulations.flower import become_server
 from simulations.inprocess import InProcessGrid
-from simulations.sites import prepare_cohorts, write_site_folders
+from simulations.sites import Cohorts, prepare_cohorts, write_site_folders
 from tests.conftest import FAST
 from tests.server.test_rounds import InterruptingGrid, TamperingGrid, lines, refuse_data, set_weight
 
@@ -281,3 +281,29 @@ def test_scaffold_sends_each_site_the_difference_of_two_control_variates(
     )
     mean = total / sum(weights.values())
     np.testing.assert_allclose(state.learnt.memory["control"]["head.bias"], mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fedprox", "fedadam", "scaffold", "ditto", "median"])
+def test_under_privacy_every_strategy_ends_within_the_promised_epsilon(
+    name: str, site_folders: Callable[..., tuple[Cohorts, list[Path]]], tmp_path: Path
+) -> None:
+    """Ditto's second model takes as many steps again, and they are priced."""
+    become_server()
+    words = ["privacy=patient", f"strategy={name}", "strategy.batch_size=8", "rounds=2"]
+    if name == "median":  # two sites are too few for its bound
+        words.append("partition=iid")
+        words.append("partition.sites=3")
+        words.append("privacy.public_patients=20")
+    prepared, folders = site_folders(*words)
+    job = Job(prepared.experiment, "run", len(folders), tmp_path)
+    outcome = run_rounds(InProcessGrid(folders, None), job)
+    assert outcome.rounds_applied == 2
+    assert outcome.statements.keys() == outcome.descriptions.keys()
+    steps = 2 * 2 * (2 if name == "ditto" else 1)
+    for statement in outcome.statements.values():
+        assert statement.steps == steps
+        assert 7 < statement.epsilon_run <= 8
+    state = RunState.load(job)
+    assert state is not None
+    if name == "scaffold":
+        assert np.abs(state.learnt.memory["control"]["head.bias"]).max() > 0

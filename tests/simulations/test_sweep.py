@@ -17,10 +17,14 @@ from common.config import Settings
 from common.errors import SettingsError
 from common.start import Run
 from simulations import sweep
+from simulations.designs import run as designs
 from simulations.report.tradeoff import tradeoff
 
 GUARANTEE = {"delta": 1e-5, "unit": "patient", "adjacency": "add-or-remove-one",
-             "accountant": "prv"}  # fmt: skip
+             "accountant": "prv", "composition": "across plans", "epsilon_rdp": 6.5,
+             "assumed_epsilon": 0.0}  # fmt: skip
+
+QUIET = Console(quiet=True)
 
 
 def result(epsilons: list[float | None], value: float | None, seed: int = 0) -> dict[str, Any]:
@@ -34,7 +38,7 @@ def result(epsilons: list[float | None], value: float | None, seed: int = 0) -> 
         "seed": seed,
         "metrics": {"auroc_macro": score},
         "sites": [
-            {"privacy": None if e is None else {"epsilon_run": e, "epsilon": e, **GUARANTEE}}
+            {"privacy": None if e is None else {"epsilon_run": e, "epsilon": e + 4, **GUARANTEE}}
             for e in epsilons
         ],
     }
@@ -48,7 +52,7 @@ def row(epsilons: list[float | None], value: float | None, seed: int = 0) -> dic
 def test_a_row_holds_the_guarantee_of_the_largest_epsilon() -> None:
     kept = row([1.0, 2.5, 2.0, None], 0.8)
     assert kept["epsilon_run"] == 2.5
-    assert kept["privacy"] == {"epsilon_run": 2.5, **GUARANTEE}
+    assert kept["privacy"] == {"epsilon_run": 2.5, "epsilon": 6.5, **GUARANTEE}
     assert row([None, None], 0.8)["privacy"] is None
 
 
@@ -57,6 +61,7 @@ def test_the_csv_has_a_line_a_run() -> None:
     lines = list(csv.DictReader(io.StringIO(text)))
     assert [line["run"] for line in lines] == ["0", "1", "2"]
     assert [line["epsilon_run"] for line in lines] == ["1.0", "", "3.0"]
+    assert [line["epsilon"] for line in lines] == ["5.0", "", "7.0"]
     assert [line["accountant"] for line in lines] == ["prv", "", "prv"]
     assert [line["auroc_macro_value"] for line in lines] == ["0.75", "0.9", ""]
     assert lines[0]["auroc_macro_low"] == "0.73"
@@ -117,10 +122,10 @@ def sweep_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., P
         run.output_dir.mkdir(parents=True)
         return result([epsilon], 0.8, settings.seed)
 
-    def make(*words: str) -> Path:
-        monkeypatch.setattr(sweep, "simulate", instead)
+    def make(*words: str, console: Console = QUIET) -> Path:
+        monkeypatch.setattr(sweep, "run_as_designed", instead)
         base = tmp_path / "sweep"
-        assert sweep.run_sweep([*words, f"output_dir={base}"], Console(quiet=True), False) == 0
+        assert sweep.run_sweep([*words, f"output_dir={base}"], console, False) == 0
         return base
 
     return make
@@ -133,6 +138,32 @@ def test_a_sweep_with_privacy_ends_with_table_and_plot(sweep_of: Callable[..., P
     runs = json.loads((base / "sweep.json").read_text(encoding="utf-8"))["runs"]
     assert [run["epsilon_run"] for run in runs] == [1.0, 1.0, 3.0, 3.0]
     assert len((base / "sweep.csv").read_text(encoding="utf-8").splitlines()) == 5
+
+
+def test_a_sweep_says_what_a_run_cost_and_what_the_site_has_spent_in_all(
+    sweep_of: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep_of("privacy.epsilon=1,3", console=Console(width=200))
+    shown = capsys.readouterr().out
+    for text in ("ε (life)", " 1.000 ", " 5.000 ", " 7.000 ", "across plans (6.500 by RDP)"):
+        assert text in shown
+
+
+def test_a_sweep_runs_the_design_that_its_settings_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done = []
+
+    def noted(name: str) -> Callable[[Run, Console], dict[str, Any]]:
+        return lambda run, _: done.append((name, run.settings.seed)) or result([None], 0.8)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(designs, "run_design", noted("design"))
+    monkeypatch.setattr(designs, "simulate", noted("alone"))
+    words = ["privacy=none", f"output_dir={tmp_path / 'sweep'}"]
+    sweep.run_sweep([*words, "experiment=cross_site", "seed=0,1"], Console(quiet=True), False)
+    words[1] += "-plain"
+    sweep.run_sweep([*words, "seed=2,3"], Console(quiet=True), False)
+    assert done == [("design", 0), ("design", 1), ("alone", 2), ("alone", 3)]
 
 
 def test_a_sweep_without_privacy_has_no_plot(sweep_of: Callable[..., Path]) -> None:
