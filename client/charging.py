@@ -129,12 +129,15 @@ def _plan(site: Site, entries: Sequence[Entry], experiment: Experiment, run_id: 
     site.check(experiment)
     policy, unit, asked = site.settings.policy, site.unit(experiment), experiment.privacy
     for found in of_kind(entries, Plan, lambda plan: plan.run_id == run_id):
-        if (found.charge.unit, found.charge.max_grad_norm, found.delta) != (
-            unit,
-            asked.max_grad_norm,
-            asked.delta,
-        ):
-            raise PolicyError(f"run '{run_id}' has another plan in the ledger: unit, C or δ differ")
+        planned = {
+            "unit": found.charge.unit, "C": found.charge.max_grad_norm, "δ": found.delta
+        }  # fmt: skip
+        wanted = {"unit": unit, "C": asked.max_grad_norm, "δ": asked.delta}
+        if planned != wanted:
+            raise PolicyError(
+                f"run '{run_id}' has another plan in the ledger: expected {planned}, got {wanted}; "
+                "begin a new run for other settings"
+            )
         _check_again(entries, found, policy)
         return found
     genesis = of_kind(entries, Genesis)[0]
@@ -161,4 +164,8 @@ def _check_again(entries: Sequence[Entry], plan: Plan, policy: Policy) -> None:
     plans = of_kind(entries, Plan)
     adaptive = any(p.adaptive for p in plans)
     if not within_cap(entries, [p.charge for p in plans], policy, plan.accountant, adaptive):
-        raise BudgetError("the policy's epsilon_max is by now below what the ledger holds")
+        raise BudgetError(
+            f"the policy's epsilon_max={policy.epsilon_max} at δ={policy.delta} is by now below "
+            "what the ledger's plans come to: `fedrounds ledger show` lists them; this site only "
+            "evaluates until its cap is raised"
+        )

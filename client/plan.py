@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from client.entries import Charge
@@ -98,9 +99,16 @@ def _budgets(experiment: Experiment, held: Held) -> list[_Budget]:
         budgets.append(_Budget(target.epsilon, delta, target.accountant))
     if target.epsilon_life is not None:
         left, rest = target.epsilon_life - held.assumed_epsilon, delta - held.assumed_delta
-        if min(left, rest) <= 0 or epsilon(held.segments, rest, held.accountant).epsilon >= left:
+        spent = (
+            epsilon(held.segments, rest, held.accountant).epsilon
+            if min(left, rest) > 0
+            else math.inf
+        )
+        if spent >= left:
             raise BudgetError(
-                f"privacy.epsilon_life={target.epsilon_life:g} is spent at this site already"
+                f"privacy.epsilon_life={target.epsilon_life:g} is spent at this site already: its "
+                f"ledger's plans come to {spent:.3f} of the {left:g} that recoveries left, at "
+                f"δ={delta:g}; ask for more, or let this site evaluate only"
             )
         budgets.append(_Budget(left, rest, held.accountant, held.segments))
     return budgets

@@ -142,7 +142,10 @@ class Site:
         """
         policy, task = self.settings.policy, experiment.data
         if policy.classes and experiment.classes != policy.classes:
-            raise PolicyError(f"classes: the site allows {', '.join(policy.classes)}")
+            raise PolicyError(
+                f"classes: the site allows {', '.join(policy.classes)}, in this order, and the "
+                f"experiment has {', '.join(experiment.classes)}"
+            )
         single = not has_several_labels(self.settings.data)
         if (
             policy.release_metrics == "exact"

@@ -10,8 +10,8 @@ recipe; and the federation, by the plain recipe and by ours (``conf/recipe``). E
 on all sites' test patients; but where each site keeps a model of its own, as with FedBN, at
 its own site, and for that the sites' models alone are scored so as well, as "each at home". ε is
 each training patient's, and the same for every cell beside it; at ``none`` there is no privacy, and
-our recipe is the one for that. The two for privacy were chosen on the phantom and PneumoniaMNIST, so
-that on HAM10000 no ε is spent on choosing; on PneumoniaMNIST what the choice tells is in no ε.
+our recipe is the one for that. The two for privacy were chosen on the phantom and PneumoniaMNIST,
+so that on HAM10000 no ε is spent on choosing; on PneumoniaMNIST what the choice tells is in none.
 
 ``epsilons`` are gone through in the order given; ``repeats`` says how many seeds at ε = 8 and
 ``none`` (3 by default), the others have one. Each cell is a whole run in ``output_dir/
