@@ -68,26 +68,30 @@ def test_onnxruntime_has_the_auroc_of_pytorch_on_a_thousand_images(
 
 
 @pytest.mark.parametrize(
-    ("name", "norm", "head"),
+    ("name", "norm", "head", "stem"),
     [
-        ("cnn", "group", "evidence"),
-        ("wsnet", "group", "evidence"),
-        ("resnet18", "folded", "linear"),
-        ("resnet18", "group", "evidence"),
-        ("mobilenet", "group", "linear"),
-        ("mobilenet", "group", "evidence"),
-        ("densenet121", "folded", "linear"),
-        ("densenet121", "group", "evidence"),
+        ("cnn", "group", "evidence", "small"),
+        ("wsnet", "group", "evidence", "small"),
+        ("scatter", "group", "evidence", "small"),
+        ("resnet18", "folded", "linear", "small"),
+        ("resnet18", "group", "evidence", "imagenet"),
+        ("mobilenet", "group", "linear", "small"),
+        ("mobilenet", "group", "evidence", "imagenet"),
+        ("densenet121", "folded", "linear", "imagenet"),
+        ("densenet121", "group", "evidence", "small"),
     ],
 )
 def test_every_model_says_the_same_in_onnxruntime(
     make_model: Make, monkeypatch: pytest.MonkeyPatch,
     name: str, norm: Norm, head: Literal["linear", "evidence"],
+    stem: Literal["small", "imagenet"],
 ) -> None:  # fmt: skip
     """Beside the two above; of densenet121 a few layers, since all take PyTorch half a minute."""
     monkeypatch.setattr(densenet, "LAYERS", (1, 2, 1, 1))
     channels = 1 if head == "linear" else 3
-    folder = make_model(model=ModelSettings(name, 4, norm=norm, head=head), channels=channels)
+    folder = make_model(
+        model=ModelSettings(name, 4, norm=norm, head=head, stem=stem), channels=channels
+    )
     trained = TrainedModel.open(folder)
     images = check_images(3, channels, 32)
     ours = trained.probabilities(images)
