@@ -41,6 +41,7 @@ from simulations.benchmarks.timing import machine
 from simulations.flower import become_server
 from simulations.hospitals import kept_hospitals
 from simulations.inprocess import InProcessGrid
+from simulations.markdown import markdown_table
 from simulations.sites import prepare_cohorts, write_site_folders
 
 STRATEGIES = ("fedavg", "median", "trimmed_mean", "krum", "multi_krum", "geometric_median")
@@ -168,13 +169,13 @@ def write_table(folder: Path) -> None:
     """``attack.json`` and ``attack.md`` of the cells that there are."""
     cells = [read_json(path) for path in sorted((folder / "cells").glob("*.json"))]
     found = {(c["strategy"], c["attack"]): c for c in cells}
-    lines = [f"| Strategy | {' | '.join(KINDS)} |", "|---" * (1 + len(KINDS)) + "|"]
+    rows = []
     for strategy in STRATEGIES:
         clean = found.get((strategy, "clean"))
         texts = [_text(found.get((strategy, kind)), clean) for kind in KINDS]
-        lines.append(f"| {strategy} | {' | '.join(texts)} |")
+        rows.append([strategy, *texts])
     write_json(folder / "attack.json", {"schema": 1, "cells": cells})
-    write_bytes(folder / "attack.md", ("\n".join(lines) + "\n").encode())
+    write_bytes(folder / "attack.md", markdown_table(["Strategy", *KINDS], rows).encode())
 
 
 def _text(cell: dict[str, Any] | None, clean: dict[str, Any] | None) -> str:

@@ -25,6 +25,7 @@ from simulations.benchmarks.memory import Cost, cost_of
 from simulations.benchmarks.speed import shared
 from simulations.benchmarks.timing import machine, spread
 from simulations.hospitals import kept_hospitals
+from simulations.markdown import markdown_table
 
 BASE = (
     "experiment=phantom",
@@ -85,18 +86,15 @@ def figures(costs: Sequence[Cost]) -> dict[str, list[float]]:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown; the last column is how many times as long the plain app takes as ours."""
-    lines = [
-        f"| Sites | {' | '.join(f'{e}, s' for e in ENGINES)} "
-        f"| {' | '.join(f'{e}, MiB' for e in ENGINES)} | plain / inprocess |",
-        "|---" * (2 + 2 * len(ENGINES)) + "|",
-    ]
+    heading = ["Sites", *(f"{e}, s" for e in ENGINES), *(f"{e}, MiB" for e in ENGINES)]
+    lines = []
     for row in rows:
         seconds = {engine: statistics.median(row[engine]["seconds"]) for engine in ENGINES}
         cells = [spread(row[engine]["seconds"]) for engine in ENGINES]
         cells += [f"{max(row[engine]['mebibytes']):,.0f}" for engine in ENGINES]
         ratio = seconds["plain"] / seconds["inprocess"]
-        lines.append(f"| {row['sites']} | {' | '.join(cells)} | {ratio:.1f} |")
-    return "\n".join(lines) + "\n"
+        lines.append([str(row["sites"]), *cells, f"{ratio:.1f}"])
+    return markdown_table([*heading, "plain / inprocess"], lines)
 
 
 if __name__ == "__main__":

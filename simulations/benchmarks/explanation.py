@@ -40,6 +40,7 @@ from simulations.benchmarks.localisation import Localised, shrunk
 from simulations.benchmarks.timing import machine
 from simulations.cells import run_cell
 from simulations.hospitals import FINDINGS, MASK_BITS, kept_hospitals
+from simulations.markdown import markdown_table
 from simulations.report.text import guarantee_text
 
 BASE = (
@@ -166,10 +167,9 @@ def _mask_of(hospital: Path, file: str) -> Path:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown; chance is the same for all, since all score the same images."""
-    heading = ["Model", "Map", "ε", "Macro AUROC"]
+    heading, lines = ["Model", "Map", "ε", "Macro AUROC"], []
     for finding in FINDINGS:
         heading += [f"{finding}: pointing game", f"{finding}: energy inside"]
-    lines = [f"| {' | '.join([*heading, 'Seed', 'Seconds'])} |", "|---" * (len(heading) + 2) + "|"]
     for cell in rows:
         words = [cell["model"], cell["map"], "none"]
         if cell["privacy"] is not None:
@@ -177,12 +177,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         words.append(figure_text(cell["auroc_macro"]))
         for finding in FINDINGS:
             words += [figure_text(cell["findings"][finding][kind]) for kind in ("hit", "energy")]
-        words += [str(cell["seed"]), f"{cell['seconds']:.0f}"]
-        lines.append(f"| {' | '.join(words)} |")
+        lines.append([*words, str(cell["seed"]), f"{cell['seconds']:.0f}"])
     chance = [figure_text(rows[0]["findings"][finding]["area"]) for finding in FINDINGS]
-    words = [CHANCE, "", "", "", *(text for text in chance for _ in range(2)), "", ""]
-    lines.append(f"| {' | '.join(words)} |")
-    return "\n".join(lines) + "\n"
+    lines.append([CHANCE, "", "", "", *(text for text in chance for _ in range(2)), "", ""])
+    return markdown_table([*heading, "Seed", "Seconds"], lines)
 
 
 if __name__ == "__main__":

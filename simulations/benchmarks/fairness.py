@@ -40,6 +40,7 @@ from server.evaluation import pool_groups
 from simulations.benchmarks.command import cells_folder, run
 from simulations.benchmarks.timing import machine
 from simulations.cells import run_cell
+from simulations.markdown import markdown_table
 from simulations.report.text import guarantee_text
 
 Subgroups = Mapping[str, Mapping[str, Any]]
@@ -149,38 +150,36 @@ def cost(private: Reading, plain: Reading) -> dict[str, Any]:
 
 def table(plain: Subgroups, private: Subgroups, costs: Subgroups) -> str:
     """Markdown: of each figure a row a group, and one of the gap between the groups."""
-    lines = [
-        "| By | Figure | Group | Without privacy | With privacy | Difference, paired |",
-        "|---" * 6 + "|",
-    ]
+    heading = ["By", "Figure", "Group", "Without privacy", "With privacy", "Difference, paired"]
+    lines: list[tuple[str, ...]] = []
     for column, found in plain.items():
         one = found, private[column], costs[column]
         for key, title in OVERALL.items():
-            lines += _rows(f"{column} | {title}", *one, (key,))
+            lines += _rows((column, title), *one, (key,))
         for key, title in BY_CLASS.items():
             for name in found["gaps"][key]:
-                lines += _rows(f"{column} | {title} of {name}", *one, (key, name))
-    return "\n".join(lines) + "\n"
+                lines += _rows((column, f"{title} of {name}"), *one, (key, name))
+    return markdown_table(heading, lines)
 
 
 def _rows(
-    head: str,
+    head: tuple[str, str],
     plain: Mapping[str, Any],
     private: Mapping[str, Any],
     costs: Mapping[str, Any],
     path: tuple[str, ...],
-) -> list[str]:
-    lines = []
+) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = []
     for group, change in costs.items():
         parts = plain["groups"][group], private["groups"][group], change
         told = [figure_text(_at(part, path)) for part in parts]
-        lines.append(f"| {head} | {group} | {' | '.join(told)} |")
+        lines.append((*head, group, *told))
     gaps = [_at(one["gaps"], path) for one in (plain, private)]
     told = [
         figure_text(gap) + (f": {gap['highest']} above {gap['lowest']}" if gap["highest"] else "")
         for gap in gaps
     ]
-    return [*lines, f"| {head} | **gap** | {' | '.join(told)} | |"]
+    return [*lines, (*head, "**gap**", *told, "")]
 
 
 def _at(found: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:

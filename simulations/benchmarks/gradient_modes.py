@@ -36,6 +36,7 @@ from common.models.wsnet import WSConv2d
 from simulations.benchmarks.command import cells_folder, no_more, run, take_count
 from simulations.benchmarks.speed import shared
 from simulations.benchmarks.timing import machine
+from simulations.markdown import markdown_table
 
 MODELS = {
     "cnn": (64, 32),
@@ -148,11 +149,11 @@ def gradients(mode: str, model: nn.Module, images: Tensor, labels: Tensor) -> fl
 
 def table(costs: Mapping[str, Mapping[str, Cost]]) -> str:
     """Markdown."""
-    lines = [f"| Model, pixels | {' | '.join(MODES)} |", "|---" * (1 + len(MODES)) + "|"]
+    rows = []
     for name, found in costs.items():
         cells = [f"{c:.1f}" if isinstance(c, float) else f"not: {c}" for c in found.values()]
-        lines.append(f"| {name}, {MODELS[name][0]} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([f"{name}, {MODELS[name][0]}", *cells])
+    return markdown_table(["Model, pixels", *MODES], rows)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from simulations.benchmarks.command import cells_folder, run
 from simulations.benchmarks.timing import Timing, machine, measure
 from simulations.cells import run_cell
 from simulations.hospitals import kept_hospitals
+from simulations.markdown import markdown_table
 
 STEMS = {
     "cnn": "small",
@@ -136,10 +137,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "Model", "Parameters", "Bytes down", "Bytes up", "ms an image (least to most)",
         "Macro AUROC, pooled test", "Seed", "Seconds",
     ]  # fmt: skip
-    lines = [f"| {' | '.join(heading)} |", "|---" * len(heading) + "|"]
+    lines = []
     for cell in rows:
         ms = {key: 1000 * cell["milliseconds"][key] for key in ("median", "least", "most")}
-        words = [
+        words = (
             cell["model"],
             f"{cell['parameters']:,}",
             f"{cell['bytes']['down']:,}",
@@ -148,9 +149,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             figure_text(cell["auroc_macro"]),
             str(cell["seed"]),
             f"{cell['seconds']:.0f}",
-        ]
-        lines.append(f"| {' | '.join(words)} |")
-    return "\n".join(lines) + "\n"
+        )
+        lines.append(words)
+    return markdown_table(heading, lines)
 
 
 if __name__ == "__main__":

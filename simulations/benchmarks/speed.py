@@ -34,6 +34,7 @@ from simulations.benchmarks.command import cells_folder, run, take_count, take_w
 from simulations.benchmarks.memory import cost_of
 from simulations.benchmarks.timing import machine, spread
 from simulations.hospitals import kept_hospitals
+from simulations.markdown import markdown_table
 from simulations.warm import sites_at_once
 
 ROWS: Mapping[str, tuple[str, ...]] = {
@@ -126,18 +127,14 @@ def noise_seconds(experiment: Experiment) -> float:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: medians, with the least and the most; the ratio is of medians."""
-    lines = [
-        "| Row | Sites, steps | simulate, s | bare loop, s | Ratio | of it noise, s |",
-        "|---|---|---|---|---|---|",
-    ]
+    heading = ["Row", "Sites, steps", "simulate, s", "bare loop, s", "Ratio", "of it noise, s"]
+    lines = []
     for row in rows:
         ours, bare = statistics.median(row["ours"]), statistics.median(row["bare"])
         noise = f"{row['noise']:.1f}" if row["noise"] else "none"
-        lines.append(
-            f"| {row['row']} | {row['sites']}, {row['steps']} | {spread(row['ours'])} "
-            f"| {spread(row['bare'])} | {ours / bare:.2f} | {noise} |"
-        )
-    return "\n".join(lines) + "\n"
+        counts, both = f"{row['sites']}, {row['steps']}", (row["ours"], row["bare"])
+        lines.append([row["row"], counts, *map(spread, both), f"{ours / bare:.2f}", noise])
+    return markdown_table(heading, lines)
 
 
 if __name__ == "__main__":

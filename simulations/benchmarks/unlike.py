@@ -26,6 +26,7 @@ from common.metrics.text import figure_text
 from simulations.benchmarks.command import cells_folder, run
 from simulations.benchmarks.timing import machine
 from simulations.cells import run_cell
+from simulations.markdown import markdown_table
 
 STRATEGIES = ("fedavg", "fedprox", "scaffold", "fedadam", "fedbn", "ditto")
 BASE = ("data=ham10000", "experiment=ham10000", "privacy=none", "evaluate_every=2")
@@ -87,18 +88,18 @@ def table(cells: Sequence[Mapping[str, Any]]) -> str:
     """Markdown."""
     sites = sorted({site for cell in cells for site in cell["sites"]})
     heading = ["Strategy", "Seed", "Macro AUROC, pooled", *sites, f"Rounds to {ENOUGH}", "Seconds"]
-    lines = [f"| {' | '.join(heading)} |", "|---" * len(heading) + "|"]
-    for cell in cells:
-        words = [
+    rows = [
+        (
             cell["strategy"],
             str(cell["seed"]),
             figure_text(cell["auroc_macro"]),
             *(figure_text(cell["sites"].get(site)) for site in sites),
             str(cell["rounds_to_reach"] or f"not in {cell['rounds']}"),
             f"{cell['seconds']:.0f}",
-        ]
-        lines.append(f"| {' | '.join(words)} |")
-    return "\n".join(lines) + "\n"
+        )
+        for cell in cells
+    ]
+    return markdown_table(heading, rows)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from simulations.benchmarks.command import cells_folder, run, take_count, take_w
 from simulations.benchmarks.timing import machine
 from simulations.cells import run_cell
 from simulations.designs.arms import alone, pooled
+from simulations.markdown import markdown_table
 from simulations.report.text import guarantee_text
 
 NONE = "none"
@@ -135,11 +136,11 @@ def table_at_home(found: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: macro AUROC at each site's own test patients, of the first seed."""
     first = {(row["epsilon"], row["arm"]): row for row in reversed(found) if row["at_home"]}
     sites = sorted({site for row in first.values() for site in row["at_home"]})
-    lines = [f"| ε | Model | {' | '.join(sites)} |", "|---" * (2 + len(sites)) + "|"]
-    for (epsilon, arm), row in reversed(first.items()):
-        figures_there = (figure_text(row["at_home"].get(site)) for site in sites)
-        lines.append(f"| {epsilon} | {arm} | {' | '.join(figures_there)} |")
-    return "\n".join(lines) + "\n"
+    rows = [
+        (epsilon, arm, *(figure_text(row["at_home"].get(site)) for site in sites))
+        for (epsilon, arm), row in reversed(first.items())
+    ]
+    return markdown_table(["ε", "Model", *sites], rows)
 
 
 def table(found: Iterable[Mapping[str, Any]]) -> str:
@@ -148,7 +149,7 @@ def table(found: Iterable[Mapping[str, Any]]) -> str:
     for row in found:
         groups.setdefault((row["epsilon"], row["arm"]), []).append(row)
     heading = ["ε", "Model", *METRICS.values(), "AUROC over seeds", "Seconds"]
-    lines = [f"| {' | '.join(heading)} |", "|---" * len(heading) + "|"]
+    rows = []
     for (epsilon, arm), same in groups.items():
         aurocs = [row["auroc_macro"]["value"] for row in same]
         spread = " ".join(f"{value:.3f}" for value in aurocs)
@@ -161,8 +162,8 @@ def table(found: Iterable[Mapping[str, Any]]) -> str:
             spread,
             f"{statistics.median(row['seconds'] for row in same):.0f}",
         ]
-        lines.append(f"| {' | '.join(words)} |")
-    return "\n".join(lines) + "\n"
+        rows.append(words)
+    return markdown_table(heading, rows)
 
 
 def guarantees(found: Iterable[Mapping[str, Any]]) -> str:

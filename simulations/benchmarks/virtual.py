@@ -25,6 +25,7 @@ from simulations.benchmarks.command import cells_folder, run, take_word
 from simulations.benchmarks.memory import cost_of
 from simulations.benchmarks.timing import machine, spread
 from simulations.hospitals import HOSPITALS, kept_hospitals
+from simulations.markdown import markdown_table
 
 PATIENTS = 8
 PIXELS = 32
@@ -75,17 +76,20 @@ def measure(folder: Path, sites: int, words: Sequence[str]) -> dict[str, Any]:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown."""
-    lines = [
-        "| Sites | A round, s | ms a site | Peak memory, MiB | Whole run, s |",
-        "|---|---|---|---|---|",
-    ]
+    heading = ["Sites", "A round, s", "ms a site", "Peak memory, MiB", "Whole run, s"]
+    lines = []
     for row in rows:
         each = 1000 * statistics.median(row["round_seconds"]) / row["sites"]
         lines.append(
-            f"| {row['sites']:,} | {spread(row['round_seconds'])} | {each:.0f} "
-            f"| {row['mebibytes']:,.0f} | {row['seconds']:.0f} |"
+            (
+                f"{row['sites']:,}",
+                spread(row["round_seconds"]),
+                f"{each:.0f}",
+                f"{row['mebibytes']:,.0f}",
+                f"{row['seconds']:.0f}",
+            )
         )
-    return "\n".join(lines) + "\n"
+    return markdown_table(heading, lines)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.metrics.text import OVERALL, figure_text
+from simulations.markdown import markdown_table
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,7 @@ class TextTable:
         return table
 
     def markdown(self) -> str:
-        lines = [self.head, ("---",) * len(self.head), *self.rows]
-        cells = "".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines
-        )
-        return f"**{self.title}**\n\n{cells}"
+        return f"**{self.title}**\n\n{markdown_table(self.head, self.rows)}"
 
 
 def tables(comparison: Mapping[str, Any]) -> list[TextTable]:

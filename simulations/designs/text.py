@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from common.metrics.text import figure_text
+from simulations.markdown import markdown_table
 
 
 def table(comparison: Mapping[str, Any]) -> Table:
@@ -23,9 +24,7 @@ def table(comparison: Mapping[str, Any]) -> Table:
 
 def markdown(comparison: Mapping[str, Any]) -> str:
     """The same table, and each finding as a line."""
-    head = ["model, scored at", *comparison["tests"]]
-    lines = [head, ["---"] * len(head), *_rows(comparison)]
-    text = "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+    text = markdown_table(["model, scored at", *comparison["tests"]], _rows(comparison))
     return text + "\n" + "".join(f"- {line}\n" for line in findings(comparison))
 
 
