@@ -177,43 +177,53 @@ def handle_evaluate(content: RecordDict, site: Site) -> RecordDict:
     site.check_task(experiment)
     model = _model(experiment, request.arrays)
     by_column = statuses(site, experiment.evaluation.subgroups_of(request.part))
-    shown = [column for column, status in by_column.items() if status == "shown"]
-    exact = histograms = None
+    answer = EvaluateAnswer(site.name, request.run_id, request.server_round, None, None)
     if policy.release_metrics == "exact":
-        cohort = Cohort.load(site, experiment, request.part)
-        drawn = experiment.evaluation.replicates_of(request.part)
-        draw = site.draw(request.part) if drawn else None
-        exact = evaluate(
-            model, cohort, experiment, policy.min_count, request.temperature, draw, shown
-        )
-        if exact is not None:
-            names = exact.names(experiment.classes)
-            log_release(site.folder, request, names, EXACT, exact.withheld_names())
+        shown = [column for column, status in by_column.items() if status == "shown"]
+        answer = _with_exact(answer, request, site, model, shown)
     elif policy.release_metrics == "noised" and request.part == "test":
         stored = stored_answer(site, request)
         if stored is not None:
             return stored
-        histograms = noised_release(site, request, model)
-    statement, chain, release = None, b"", None
+        answer = replace(answer, histograms=noised_release(site, request, model))
+    answer = replace(answer, subgroups=SiteGroups(by_column, answer.subgroups.groups))
+    packed = _with_ledger(answer, request, site).pack()
+    if answer.histograms is not None:
+        store_answer(site, request, packed)
+    return packed
+
+
+def _with_exact(
+    answer: EvaluateAnswer,
+    request: EvaluateRequest,
+    site: Site,
+    model: nn.Module,
+    shown: list[str],
+) -> EvaluateAnswer:
+    """The answer with exact counts, where the site has a patient in that part; they are logged."""
+    experiment = request.experiment
+    cohort = Cohort.load(site, experiment, request.part)
+    draw = site.draw(request.part) if experiment.evaluation.replicates_of(request.part) else None
+    least = site.settings.policy.min_count
+    exact = evaluate(model, cohort, experiment, least, request.temperature, draw, shown)
+    if exact is None:
+        return answer
+    names = exact.names(experiment.classes)
+    log_release(site.folder, request, names, EXACT, exact.withheld_names())
+    groups = SiteGroups({}, exact.packed_groups())
+    return replace(answer, counts=exact.counts, replicates=exact.replicates, subgroups=groups)
+
+
+def _with_ledger(answer: EvaluateAnswer, request: EvaluateRequest, site: Site) -> EvaluateAnswer:
+    """The answer with the ledger's hashes, and with the test part what it says was spent."""
     if site.settings.genesis is not None:
         book = site.ledger().read()
-        chain, release = book.chain, state_release(book.entries, site)
-    if experiment.privacy.enabled and request.part == "test":
-        statement = state_privacy(site, experiment, request.run_id)
-    answer = EvaluateAnswer(
-        site.name,
-        request.run_id,
-        request.server_round,
-        exact.counts if exact is not None else None,
-        statement,
-        histograms,
-        chain,
-        release if histograms is not None else None,
-        exact.replicates if exact is not None else None,
-        SiteGroups(by_column, exact.packed_groups() if exact is not None else {}),
-    ).pack()
-    if histograms is not None:
-        store_answer(site, request, answer)
+        answer = replace(answer, chain=book.chain)
+        if answer.histograms is not None:
+            answer = replace(answer, release=state_release(book.entries, site))
+    if request.experiment.privacy.enabled and request.part == "test":
+        statement = state_privacy(site, request.experiment, request.run_id)
+        answer = replace(answer, privacy=statement)
     return answer
 
 

@@ -19,7 +19,7 @@ ROWS = 256
 """Images whose features are computed at once."""
 
 
-def is_due(model: nn.Module) -> TypeGuard[Classifier]:
+def centre_is_due(model: nn.Module) -> TypeGuard[Classifier]:
     """Whether the model has a centre that is not measured yet: its weights alone say so."""
     if not isinstance(model, Classifier) or model.centre is None:
         return False

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from client.centring import is_due, measure_centre
+from client.centring import centre_is_due, measure_centre
 from client.cohort import Cohort
 from client.drift import Drift
 from client.loss import build_loss
@@ -59,7 +59,7 @@ def train_plain(
     loss = build_loss(experiment, cohort)
     model.train()
     optimizer = build_optimizer(model, strategy, drift)
-    if is_due(model):
+    if centre_is_due(model):
         measure_centre(model, cohort, target)
     first = (server_round - 1) * experiment.local_steps
     batches = epoch_batches(
@@ -94,10 +94,9 @@ def epoch_batches(
     """
     orders: dict[int, NDArray[np.int64]] = {}
     for step in range(first, first + steps):
-        places = np.arange(step * batch_size, (step + 1) * batch_size)
         batch = []
-        for place in places:
-            epoch, offset = divmod(int(place), len(rows))
+        for drawn in range(step * batch_size, (step + 1) * batch_size):
+            epoch, offset = divmod(drawn, len(rows))
             if epoch not in orders:
                 order = torch.randperm(
                     len(rows), generator=seeded_generator(seed, site, "epoch", epoch)

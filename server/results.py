@@ -41,9 +41,10 @@ def build_result(
     experiment = job.experiment
     first = next(iter(outcome.models.values()))
     found = {name: _metrics(job, outcome, name) for name in outcome.scored}
-    shared, own = found.get(SHARED), found.get(PERSONAL)
-    main, personal = shared or own, own if shared else None
-    by_site = found if main is None else dict.fromkeys(outcome.descriptions, main)
+    # The run's own figures are the shared model's, or where there is none, those of each site's
+    # own model at its site; under ``local``, whose models are scored everywhere, there are none.
+    main = found.get(SHARED) or found.get(PERSONAL)
+    personal = found.get(PERSONAL) if SHARED in found else None
     return {
         "schema": SCHEMA,
         "run_id": job.run_id,
@@ -62,11 +63,9 @@ def build_result(
                 **site_facts.get(site, {}),
                 "privacy": _privacy(outcome, site),
                 "evaluate_only": _evaluate_only(outcome, site),
-                "test_privacy": to_plain(outcome.releases[site])
-                if site in outcome.releases
-                else None,
-                **(by_site[site]["sites"] if site in by_site else {}).get(site, NOTHING_RELEASED),
-                "personal": personal and personal["sites"].get(site, NOTHING_RELEASED),
+                "test_privacy": to_plain(outcome.releases.get(site)),
+                **_released(main or found.get(site), site),
+                "personal": personal and _released(personal, site),
             }
             for site in outcome.descriptions
         ],
@@ -157,6 +156,12 @@ def _metrics(job: Job, outcome: Outcome, name: str) -> dict[str, Any]:
         for s, h in histograms.items()
     }
     return {"pooled": pooled_figures, "noised": noised, "sites": sites}
+
+
+def _released(found: Mapping[str, Any] | None, site: str) -> dict[str, Any]:
+    """A site's part of a set of figures."""
+    released: dict[str, Any] = (found or {"sites": {}})["sites"].get(site, NOTHING_RELEASED)
+    return released
 
 
 def _subgroups(job: Job, outcome: Outcome, name: str) -> dict[str, Any]:

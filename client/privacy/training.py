@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from client.centring import is_due
+from client.centring import centre_is_due
 from client.cohort import Cohort
 from client.drift import Drift
 from client.entries import Charge
@@ -72,7 +72,7 @@ def train_private(
                 seen = np.repeat(part, views)
                 yield prepare(cohort, seen, experiment, augmentation, target)
 
-    if is_due(model):
+    if centre_is_due(model):
         _, rows = next(steps)
         batch = (inputs for inputs, _ in drawn(rows))
         bound = experiment.model.centre_norm

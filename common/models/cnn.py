@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from common.model_settings import ModelSettings
 from common.models.batch_norm import group_norm
 from common.models.classifier import Backbone
-from common.models.registry import MODELS, only_as_drawn
+from common.models.registry import MODELS, require_small_stem
 
 
 @MODELS.register("cnn")
@@ -23,7 +23,7 @@ class CNN(Backbone):
 
     def __init__(self, in_channels: int, settings: ModelSettings) -> None:
         super().__init__()
-        only_as_drawn(settings)
+        require_small_stem(settings)
         width = settings.width
         channels = [in_channels, width, 2 * width, 4 * width, 4 * width]
         blocks = [_block(before, after) for before, after in itertools.pairwise(channels)]

@@ -53,7 +53,7 @@ def build_model(experiment: Experiment, seed: int = 0) -> Classifier:
     return model
 
 
-def only_as_drawn(settings: ModelSettings) -> None:
+def require_small_stem(settings: ModelSettings) -> None:
     """For a backbone of our own: it has one stem, and no BatchNorm that could be folded.
 
     Raises:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from common.model_settings import ModelSettings
 from common.models.classifier import Backbone
-from common.models.registry import MODELS, only_as_drawn
+from common.models.registry import MODELS, require_small_stem
 
 GAMMA = math.sqrt(2 / (1 - 1 / math.pi))
 """1 / standard deviation of ReLU of a standard normal (Brock et al. 2021, section 4.1)."""
@@ -37,7 +37,7 @@ class WSNet(Backbone):
 
     def __init__(self, in_channels: int, settings: ModelSettings) -> None:
         super().__init__()
-        only_as_drawn(settings)
+        require_small_stem(settings)
         width = settings.width
         self.stem = WSConv2d(in_channels, width, 3, stride=2)
         blocks: list[nn.Module] = []

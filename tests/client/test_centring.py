@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from client.centring import is_due, measure_centre
+from client.centring import centre_is_due, measure_centre
 from client.cohort import Cohort
 from client.entries import Charge
 from client.privacy.centring import measure_centre_privately
@@ -55,9 +55,9 @@ def measured(
 def test_without_privacy_the_centre_is_the_mean() -> None:
     model = model_of()
     pixels = np.random.default_rng(0).integers(0, 256, (9, 1, 32, 32), dtype=np.uint8)
-    assert is_due(model)
+    assert centre_is_due(model)
     measure_centre(model, cohort_of(pixels), torch.device("cpu"))
-    assert not is_due(model)
+    assert not centre_is_due(model)
     images = (torch.from_numpy(pixels).float() / 255 - 0.5) / 0.25
     after = features(model, images).mean(dim=0)
     torch.testing.assert_close(after, torch.zeros_like(after), atol=1e-5, rtol=0)

@@ -12,7 +12,8 @@ from common.errors import SettingsError
 from common.model_settings import ModelSettings
 from common.models import build_model
 from common.models.random_processes import random_images
-from common.models.scatter import Scatter, morlet, public_scale
+from common.models.scatter import Scatter, public_scale
+from common.models.wavelets import morlet
 from tests.common.test_models import BASE
 
 SCATTER = ModelSettings("scatter", width=4)
@@ -83,8 +84,8 @@ def test_nothing_but_the_head_is_trained() -> None:
     trained = [name for name, value in model.named_parameters() if value.requires_grad]
     assert trained == ["head.weight", "head.bias"]
     again = build_model(replace(base, model=SCATTER, seed=7), seed=7)
-    assert torch.equal(model.backbone.centre, again.backbone.centre)  # type: ignore[arg-type]
-    assert torch.equal(model.backbone.centre.flatten(), public_scale(1, 4)[0])  # type: ignore[operator,union-attr]
+    assert torch.equal(model.backbone.offset, again.backbone.offset)  # type: ignore[arg-type]
+    assert torch.equal(model.backbone.offset.flatten(), public_scale(1, 4)[0])  # type: ignore[operator,union-attr]
 
 
 def test_what_does_not_fit_is_refused() -> None:
