@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from common.checkpoint import read_tensors, write_tensors
+from common.checkpoint import read_json, read_tensors, write_tensors
 from common.errors import CheckpointError, JoinError
 from common.models import build_model
 from common.parameters import arrays_of
@@ -90,6 +91,12 @@ class RunState:
                 "run goes on with the sites that it was begun with, so leave the others out, or "
                 "begin a new run"
             )
+
+
+def begun_sites(output_dir: Path) -> tuple[str, ...]:
+    """The sites that the run in a folder was begun with; none where no round was committed."""
+    path = output_dir / "checkpoint" / "checkpoint.json"
+    return tuple(read_json(path)["sites"]) if path.exists() else ()
 
 
 def commit(job: Job, state: RunState, line: Mapping[str, Any]) -> None:

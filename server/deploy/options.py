@@ -20,7 +20,8 @@ class ServerOptions:
     wait_seconds: float = 600.0
     """How long to wait for the sites before round 1, and for their approval."""
     sites: tuple[str, ...] = ()
-    """The sites that take part; by default all that are registered."""
+    """The sites that take part; by default all that are registered, and of a run that goes on those
+    that it was begun with."""
 
 
 def split_words(words: Sequence[str]) -> tuple[ServerOptions, list[str]]:
@@ -38,9 +39,18 @@ def split_words(words: Sequence[str]) -> tuple[ServerOptions, list[str]]:
 
 
 def choose_sites(
-    options: ServerOptions, registered: dict[int, str], consortium: Consortium
+    options: ServerOptions,
+    registered: dict[int, str],
+    consortium: Consortium,
+    begun: Sequence[str] = (),
 ) -> dict[int, str]:
     """The nodes of the sites that take part.
+
+    Args:
+        options: may name them.
+        registered: node id to site, of each that has a key.
+        consortium: which sites there are.
+        begun: those that a run was begun with which goes on; it takes no others.
 
     Raises:
         SettingsError: where a site is unknown or has no key, or none is left.
@@ -58,5 +68,5 @@ def choose_sites(
         )
     if problems:
         raise SettingsError(problems)
-    chosen = set(options.sites) or here
+    chosen = set(options.sites) or (here & set(begun)) or here
     return {node_id: site for node_id, site in registered.items() if site in chosen}

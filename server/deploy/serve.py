@@ -38,6 +38,7 @@ from server.deploy.watch import Watch
 from server.job import Job
 from server.pretrained import initial_arrays
 from server.provision.consortium import Consortium, utc_now
+from server.state import begun_sites
 from server.strategies import build_strategy
 from server.tracking import Tracker, open_tracker, require_tracker
 
@@ -112,7 +113,8 @@ def _serve(
     with Control(consortium.superlink_port, consortium.ca_certificate) as control:
         control.stop_unfinished()
         registered = synchronise(control, consortium, journal)  # 2
-        nodes = choose_sites(options, registered, consortium)
+        begun = begun_sites(run.output_dir) if run.resume else ()
+        nodes = choose_sites(options, registered, consortium, begun)
         settings = run.settings
         job = Job(
             experiment=experiment,

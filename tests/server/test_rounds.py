@@ -20,6 +20,7 @@ from common.parameters import to_record
 from server.job import Job
 from server.results import build_result, check_complete
 from server.rounds import run_rounds
+from server.state import begun_sites
 from simulations.flower import become_server
 from simulations.inprocess import InProcessGrid
 from simulations.sites import Cohorts
@@ -235,6 +236,8 @@ def test_a_run_goes_on_with_the_sites_that_it_was_begun_with(
     alone = replace(this, num_sites=1)
     with pytest.raises(KeyboardInterrupt):
         run_rounds(InterruptingGrid(folders[:1], 3), alone)
+    assert begun_sites(this.output_dir) == ("northfield",)
+    assert begun_sites(this.output_dir / "sites") == ()  # no run of any
     with pytest.raises(JoinError, match="begun by northfield, and southgate came too"):
         run_rounds(InProcessGrid(folders, None), replace(this, resume=True))
     assert (

@@ -146,6 +146,8 @@ def test_sites_are_chosen_or_named_as_wrong(consortium: Consortium) -> None:
     registered = {1: "a", 2: "b"}
     assert choose_sites(ServerOptions(), registered, consortium) == registered
     assert choose_sites(ServerOptions(sites=("b",)), registered, consortium) == {2: "b"}
+    for begun, nodes in ((("b",), {2: "b"}), (("b", "gone"), {2: "b"}), ((), registered)):
+        assert choose_sites(ServerOptions(), registered, consortium, begun) == nodes
     with pytest.raises(SettingsError) as caught:
         choose_sites(ServerOptions(sites=("c", "d")), registered, consortium)
     assert "'c' has no registered key" in str(caught.value)
