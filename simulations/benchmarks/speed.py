@@ -5,7 +5,9 @@
 By default on the phantom; ``experiment=ham10000 data.root=FOLDER rounds=4`` measures on real
 images, and so does any other setting of ``fedrounds simulate``. The bare loop (``bare.py``) takes
 as many steps of the same model and batch size over the pooled images, with as many threads as all
-workers have together. Both are whole processes, decoding included, and take turns.
+workers have together: of AdamW at a constant rate, whatever optimiser is set, and under privacy
+with σ = 1, since seconds follow from neither. Both are whole processes, decoding included, and take
+turns.
 
 Under privacy the loop is Opacus's own. What our noise takes is measured apart, by itself: it comes
 from ChaCha20, four numbers a coordinate, and Opacus's from ``torch.normal``, which can be foretold.
