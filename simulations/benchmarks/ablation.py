@@ -48,6 +48,9 @@ ROWS: dict[str, dict[str, tuple[str, ...]]] = {
         "batches a fifth as large": ("privacy.sample_rate=0.05",),
         "no centre": ("model.centred=false",),
         "cross entropy": ("loss=cross_entropy",),
+        "a cnn pretrained on the phantom for the wavelets": (
+            "model=cnn", PRETRAINED, "model.trainable=head", "model.centred=true",
+        ),
     },
     "cnn": {
         WHOLE: (),
