@@ -41,7 +41,8 @@ def test_another_request_for_the_same_round_is_a_new_priced_round(
 def test_a_stored_answer_that_was_altered_is_not_sent(site: Site, experiment: Experiment) -> None:
     send("train", request(experiment).pack(), site)
     [path] = (site.folder / "answers").iterdir()
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    stored = path.read_bytes()
+    path.write_bytes(stored[:-1] + bytes([stored[-1] ^ 1]))
     assert refusal(send("train", request(experiment).pack(), site)) == "ledger"
     assert len(held(site, Intent)) == 1
 
