@@ -79,11 +79,12 @@ def check_settings(settings: Settings, *, has_data: bool = True) -> list[str]:
             "data.classes must be given: a server holds no data to derive them from; a public, "
             "ordered list, as data.classes=[benign,malignant]"
         )
+    multi_label = is_multi_label(settings.data, settings.data)
     problems += (
-        check_task(settings.data, is_multi_label(settings.data, settings.data))
+        check_task(settings.data, multi_label)
         + check_privacy(settings.privacy)
         + check_strategy(settings.strategy, settings.privacy)
-        + check_loss(settings, is_multi_label(settings.data, settings.data))
+        + check_loss(settings, multi_label)
         + check_evaluation(settings.evaluation)
     )
     return problems

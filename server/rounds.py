@@ -42,9 +42,10 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     """Run (or resume) a whole job over ``grid``.
 
     Raises:
-        JoinError: where a site refuses to take part, or they are too few for the strategy.
+        JoinError: where a site refuses to take part, they are too few for the strategy, or one comes
+            that a run to resume was not begun with.
         SettingsError: where the strategy does not fit the experiment.
-        IncompleteRunError: where the sites do not come, or several rounds in a row fail.
+        IncompleteRunError: where the sites do not come, or several rounds in a row, or all, fail.
         CheckpointError: where a run to resume is damaged or another experiment's.
     """
     started = time.monotonic()
