@@ -42,8 +42,8 @@ def run_rounds(grid: Grid, job: Job) -> Outcome:
     """Run (or resume) a whole job over ``grid``.
 
     Raises:
-        JoinError: where a site refuses to take part, they are too few for the strategy, or one comes
-            that a run to resume was not begun with.
+        JoinError: where a site refuses to take part, they are too few for the strategy, or a run
+            to resume was not begun with one that comes.
         SettingsError: where the strategy does not fit the experiment.
         IncompleteRunError: where the sites do not come, or several rounds in a row, or all, fail.
         CheckpointError: where a run to resume is damaged or another experiment's.
